@@ -1,0 +1,96 @@
+/**
+ * ExperimentOrchestrator: from an experiment file to a plan, from a plan to a running experiment, and what became of it.
+ *
+ * Laws. Everything that can be refused is refused before anything is written. Nothing is stored per task: task views
+ * merge plan, segments, open leases and result objects. T6 holds for cancel: when it has resolved, no new lease is made.
+ * Callers have checked permission already; ids that do not exist give SchedulerError `not-found`.
+ */
+import type { Experiment, ExperimentState } from "#domain/experiment.ts";
+import type { ExperimentId, UserId } from "#domain/id.ts";
+import type { Plan } from "#domain/plan.ts";
+import type { TaskResult } from "#domain/result.ts";
+import type { TaskState } from "#domain/task.ts";
+import type { Page } from "#ports/task-store.ts";
+
+export interface SetProgress {
+  readonly set: string;
+  readonly total: number;
+  readonly done: number;
+  readonly failed: number;
+  readonly skipped: number;
+  /** Held by workers now. */
+  readonly leased: number;
+}
+
+export interface ExperimentView {
+  readonly id: ExperimentId;
+  readonly name: string;
+  readonly owner: UserId;
+  readonly status: ExperimentState;
+  readonly priority: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly createdAtMs: number;
+  readonly startedAtMs?: number;
+  readonly endedAtMs?: number;
+  readonly tasks: number;
+  readonly sets: readonly SetProgress[];
+}
+
+export interface TaskView {
+  /** `<set>/<number>`, the task's name everywhere outside. */
+  readonly task: string;
+  readonly set: string;
+  readonly number: number;
+  readonly state: TaskState;
+  readonly parameters: Readonly<Record<string, string>>;
+  /** Failed attempts of its own so far. */
+  readonly attempts: number;
+}
+
+export interface AttemptView {
+  readonly epoch: number;
+  readonly worker: string;
+  readonly committed: boolean;
+  readonly result?: Omit<TaskResult, "index">;
+}
+
+export interface TaskDetail extends TaskView {
+  readonly dependsOn: readonly string[];
+  /** Newest first. */
+  readonly history: readonly AttemptView[];
+}
+
+export interface OutputView {
+  readonly task: string;
+  readonly name: string;
+  readonly path: string;
+  readonly bytes: number;
+  readonly sha256: string;
+}
+
+export interface TaskFilter {
+  readonly set?: string;
+  readonly state?: TaskState;
+  /** 1..1000. */
+  readonly limit: number;
+  readonly cursor?: string;
+}
+
+export interface ExperimentOrchestrator {
+  /** Stores the plan by its hash and the experiment as CREATED. */
+  create(request: { readonly owner: UserId; readonly plan: Plan; readonly priority: number }): Promise<Experiment>;
+  /** CREATED -> RUNNING; a no-op when it is past that. `conflict` when CANCELED before. */
+  submit(id: ExperimentId): Promise<Experiment>;
+  /** Any state that is not terminal -> CANCELED; a no-op when terminal already. */
+  cancel(id: ExperimentId): Promise<Experiment>;
+  /** Owner alone, for permission checks and lists. */
+  find(id: ExperimentId): Promise<Experiment>;
+  view(id: ExperimentId): Promise<ExperimentView>;
+  list(owner: UserId, options: { readonly limit: number; readonly cursor?: string }): Promise<Page<Experiment>>;
+  tasks(id: ExperimentId, filter: TaskFilter): Promise<Page<TaskView>>;
+  task(id: ExperimentId, set: string, number: number): Promise<TaskDetail>;
+  /** Committed outputs only, by set and number. */
+  outputs(id: ExperimentId, filter: { readonly set?: string; readonly limit: number; readonly cursor?: string }): Promise<Page<OutputView>>;
+  /** Content of one committed output. */
+  output(id: ExperimentId, at: { readonly set: string; readonly number: number; readonly name: string }): Promise<{ readonly view: OutputView; readonly content: AsyncIterable<Uint8Array> }>;
+}

@@ -1,0 +1,77 @@
+/** An experiment, its gates and its task sets as stored. Names and conditions: docs/PROTOCOL.md. */
+import type { ExperimentId, UserId } from "./id.ts";
+
+export const EXPERIMENT_STATES = ["CREATED", "RUNNING", "PAUSED", "RETRYING", "COMPLETED", "FAILED", "CANCELED", "DELETING"] as const;
+export type ExperimentState = (typeof EXPERIMENT_STATES)[number];
+
+/** The states that hand out work. */
+export const isTerminal = (s: ExperimentState): boolean => s === "COMPLETED" || s === "FAILED" || s === "CANCELED" || s === "DELETING";
+
+/** Legal transitions, one table. */
+export const EXPERIMENT_TRANSITIONS: Readonly<Record<ExperimentState, readonly ExperimentState[]>> = {
+  CREATED: ["RUNNING", "CANCELED", "DELETING"],
+  RUNNING: ["PAUSED", "RETRYING", "COMPLETED", "FAILED", "CANCELED"],
+  PAUSED: ["RUNNING", "RETRYING", "COMPLETED", "FAILED", "CANCELED"],
+  RETRYING: ["RUNNING", "PAUSED", "CANCELED"],
+  COMPLETED: ["RETRYING", "DELETING"],
+  FAILED: ["RETRYING", "DELETING"],
+  CANCELED: ["DELETING"],
+  DELETING: [],
+};
+
+export interface Experiment {
+  readonly id: ExperimentId;
+  readonly owner: UserId;
+  readonly name: string;
+  readonly status: ExperimentState;
+  /** While RETRYING: where to go back to. */
+  readonly prior?: "RUNNING" | "PAUSED";
+  /** Raised by every retry; fences what was derived before it. */
+  readonly generation: number;
+  readonly version: number;
+  readonly planHash: string;
+  /** Gate items, 1..16: the gate of segment n is n mod gates. */
+  readonly gates: number;
+  readonly taskCount: number;
+  /** -100..100, larger first among one user's experiments. */
+  readonly priority: number;
+  /** Share against other experiments, 1..1000. */
+  readonly weight: number;
+  readonly createdAtMs: number;
+  readonly startedAtMs?: number;
+  readonly endedAtMs?: number;
+  /** In the sparse `live` index: true until terminal with no open lease. */
+  readonly live: boolean;
+  readonly operation?: { readonly id: string; readonly select: RetrySelection };
+}
+
+export type RetrySelection = { readonly kind: "all-failed" };
+
+/** A copy of status and generation in its own partition, checked by every assignment (T6). */
+export interface Gate {
+  readonly experiment: ExperimentId;
+  readonly shard: number;
+  readonly status: ExperimentState;
+  readonly generation: number;
+}
+
+export interface TaskSet {
+  readonly experiment: ExperimentId;
+  readonly ordinal: number;
+  readonly count: number;
+  readonly segments: number;
+  /** First segment not born; everything from here on is pending. */
+  readonly next: number;
+  /** Sums over CLOSED segments only. */
+  readonly closed: number;
+  readonly done: number;
+  readonly failed: number;
+  readonly skipped: number;
+  readonly generation: number;
+  /** A barrier behind failures: all tasks SKIPPED by one write, no segment born. */
+  readonly skipAll: boolean;
+}
+
+/** Segments of a set of `count` tasks. */
+export const GATES_MAX = 16;
+export const gatesFor = (segments: number): number => Math.min(GATES_MAX, Math.max(1, Math.floor(segments / 4)));

@@ -1,0 +1,49 @@
+/**
+ * Branded, prefixed, time-sortable identifiers.
+ *
+ * The text is `<prefix>_` and 26 Crockford base32 digits: 48 bits of milliseconds since 1970, then 80 random bits
+ * (the layout of ULID, https://github.com/ulid/spec). Time and chance are handed in: the domain owns neither.
+ */
+
+const PREFIXES = { experiment: "exp", user: "usr", project: "prj", worker: "wrk", gateway: "gwy", resource: "res" } as const;
+
+export type IdKind = keyof typeof PREFIXES;
+export type Id<K extends IdKind> = string & { readonly __kind: K };
+export type ExperimentId = Id<"experiment">;
+export type UserId = Id<"user">;
+export type WorkerId = Id<"worker">;
+export type GatewayId = Id<"gateway">;
+export type ResourceId = Id<"resource">;
+
+const DIGITS = "0123456789abcdefghjkmnpqrstvwxyz";
+export const ID_RANDOM_BYTES = 10;
+
+/** Makes an id. `nowMs` is milliseconds since 1970; `random` holds at least {@link ID_RANDOM_BYTES} bytes. */
+export function makeId<K extends IdKind>(kind: K, nowMs: number, random: Uint8Array): Id<K> {
+  let text = "";
+  let time = nowMs;
+  for (let i = 0; i < 10; i++) {
+    text = DIGITS[time % 32] + text;
+    time = Math.floor(time / 32);
+  }
+  let bits = 0;
+  let held = 0;
+  for (const byte of random.subarray(0, ID_RANDOM_BYTES)) {
+    held = (held << 8) | byte;
+    bits += 8;
+    while (bits >= 5) {
+      bits -= 5;
+      text += DIGITS[(held >> bits) & 31];
+    }
+    held &= (1 << bits) - 1;
+  }
+  return `${PREFIXES[kind]}_${text}` as Id<K>;
+}
+
+const BODY = /^[0-9a-hjkmnp-tv-z]{26}$/;
+
+/** Reads an id of the given kind from outside; `undefined` when the text is not one. */
+export function parseId<K extends IdKind>(kind: K, text: string): Id<K> | undefined {
+  const prefix = `${PREFIXES[kind]}_`;
+  return text.startsWith(prefix) && BODY.test(text.slice(prefix.length)) ? (text as Id<K>) : undefined;
+}

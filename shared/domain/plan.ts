@@ -1,0 +1,85 @@
+/**
+ * The compiled plan of an experiment: immutable, stored once under its SHA-256, cached by every process.
+ *
+ * Nothing here is one entry per task. Task i of a set has its parameters computed from i (mixed radix over the axes).
+ */
+import type { Capacity } from "./capacity.ts";
+
+export const PLAN_FORMAT_VERSION = 1;
+
+export interface Plan {
+  readonly formatVersion: typeof PLAN_FORMAT_VERSION;
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Script name -> text. */
+  readonly scripts: Readonly<Record<string, string>>;
+  /** `NAME=template` pairs in order; only `$NAME` and `${NAME}` expand, on the worker, never by a shell. */
+  readonly environment: readonly { readonly name: string; readonly template: string }[];
+  /** Files staged into the directory of every task. A `path` or `to` that ends in `/` is a folder. */
+  readonly assets: readonly { readonly storage: string; readonly path: string; readonly to: string }[];
+  readonly conda: readonly string[];
+  readonly pip: readonly string[];
+  /** Names of the compute resources that may run it; empty = any that its owner may use. */
+  readonly on: readonly string[];
+  readonly sets: readonly PlanSet[];
+}
+
+export interface PlanSet {
+  /** The key under `tasks:`. A set's ordinal is its place in `Plan.sets`; parents come before children. */
+  readonly name: string;
+  /** Key into `Plan.scripts`. */
+  readonly script: string;
+  readonly count: number;
+  readonly axes: readonly Axis[];
+  readonly combine: "product" | "zip";
+  readonly constants: readonly Binding[];
+  readonly references: readonly OutputReference[];
+  readonly outputs: readonly { readonly name: string; readonly path: string }[];
+  /** Ordinals of sets whose task floor(i / factor) must be COMPLETED before task i runs; all have equal counts. */
+  readonly foreach: readonly number[];
+  /** Own tasks for each task of the foreach parents; 1 without own axes. */
+  readonly factor: number;
+  /** Ordinals of sets that must be COMPLETED as a whole (barrier). */
+  readonly after: readonly number[];
+  readonly resources: TaskResources;
+  readonly retry: RetryPolicy;
+}
+
+/** `path` values may be storage references (`storage: true`): the variable then holds the local path of the staged file. */
+export interface Binding {
+  readonly name: string;
+  readonly text: string;
+  readonly storage: boolean;
+}
+
+/** One swept parameter. Value j of a range is `start + j * step`, written with `decimals` digits after the point. */
+export type Axis =
+  | { readonly name: string; readonly kind: "range"; readonly start: number; readonly step: number; readonly size: number; readonly decimals: number }
+  | { readonly name: string; readonly kind: "list"; readonly texts: readonly string[]; readonly storage: boolean };
+
+/** `NAME: "${set.OUTPUT}"`: from a foreach parent one file; from an `after` parent the files of all its tasks. */
+export interface OutputReference {
+  readonly name: string;
+  readonly set: number;
+  readonly output: string;
+}
+
+export interface TaskResources {
+  readonly capacity: Capacity;
+  readonly diskMib: number;
+  readonly vramMib: number;
+  readonly nodes: number;
+  /** Wall-clock limit of one attempt. */
+  readonly timeLimitMs: number;
+}
+
+/** Causes of a failed attempt that are the task's own (a lost worker is not among them). */
+export const FAILURE_CAUSES = ["exit", "signal", "timeout", "out-of-memory", "staging"] as const;
+export type FailureCause = (typeof FAILURE_CAUSES)[number];
+
+/** A failed attempt is retried while the task's failed attempts so far are at most `retries[cause]` (0..100). */
+export interface RetryPolicy {
+  readonly retries: Readonly<Record<FailureCause, number>>;
+  /** Wait before attempt n+1 is `backoffMs * 2^(n-1)`, at most one hour. */
+  readonly backoffMs: number;
+}

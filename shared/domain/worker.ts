@@ -1,0 +1,37 @@
+/** A worker: the pilot process on a node. Every registration is a new incarnation; DEAD is final for it. */
+import type { Capacity } from "./capacity.ts";
+import type { GatewayId, WorkerId } from "./id.ts";
+
+export interface WorkerKey {
+  readonly id: WorkerId;
+  readonly incarnation: number;
+}
+
+export type WorkerState = "READY" | "DRAINING" | "DEAD";
+
+export interface Worker {
+  readonly key: WorkerKey;
+  /** Name of the compute resource it runs on: the pool that work is matched against. */
+  readonly pool: string;
+  readonly state: WorkerState;
+  /** Real size of the machine's share. */
+  readonly size: Capacity;
+  /** What may be handed out at once: the size plus room for work that waits at the worker (prefetch). */
+  readonly cap: Capacity;
+  readonly free: Capacity;
+  /** Names of its open leases, at most {@link WORKER_LEASES_MAX}. */
+  readonly leases: ReadonlySet<string>;
+  /** Raised by every connection; writes of an older stream are refused. */
+  readonly session: number;
+  readonly gateway: GatewayId | undefined;
+  readonly beat: number;
+  readonly expiresAtMs: number;
+  /** When its allocation ends; `undefined` = no limit. */
+  readonly endsAtMs: number | undefined;
+  readonly host: string;
+  readonly version: string;
+}
+
+export const WORKER_LEASES_MAX = 64;
+
+export const workerName = (k: WorkerKey): string => `${k.id}#${k.incarnation}`;

@@ -1,0 +1,24 @@
+/** What the agent asks of the machine: run one attempt to its end. The real one is process-executor.ts. */
+import type { TaskResult } from "#domain/result.ts";
+import type { Assignment, Task } from "#protocol/gen/worker.ts";
+
+export interface Attempt {
+  readonly assignment: Assignment;
+  readonly task: Task;
+  /** Gives signed PUT URLs for outputs too large to travel inside the result, in the order asked. */
+  readonly signUploads: (files: readonly { readonly sha256: string; readonly bytes: number }[]) => Promise<readonly string[]>;
+}
+
+/** The attempt could not be tried for a reason of this worker (full disk, no permission): no fault of the task. */
+export interface WorkerFault {
+  readonly outcome: "worker-fault";
+  readonly message: string;
+}
+
+export interface Executor {
+  /**
+   * Runs the attempt in a directory of its own and gives its result. Never rejects. When `signal` aborts, the whole
+   * process group is killed, the directory removed, and the promise resolves with anything (the caller ignores it).
+   */
+  run(attempt: Attempt, signal: AbortSignal): Promise<TaskResult | WorkerFault>;
+}
