@@ -1,0 +1,97 @@
+/** Readiness, derived (T5): which tasks of a segment may run now, and which never will because something before them failed. */
+import { emptySet, type IndexSet, intersect, minus, SEGMENT_TASKS, setOf, union } from "#domain/index-set.ts";
+import type { TaskSet } from "#domain/experiment.ts";
+import type { PlanSet } from "#domain/plan.ts";
+import { pendingOf, type Segment, wholeSegment } from "#domain/segment.ts";
+
+/** Numbers of the parent segments that segment `n` of a set with `factor` tasks per parent task looks at. */
+export function parentSegments(n: number, factor: number, count: number): number[] {
+  const first = Math.floor((n * SEGMENT_TASKS) / factor / SEGMENT_TASKS);
+  const last = Math.floor((Math.min(count, (n + 1) * SEGMENT_TASKS) - 1) / factor / SEGMENT_TASKS);
+  return Array.from({ length: last - first + 1 }, (_, i) => first + i);
+}
+
+/** Numbers of the child segments that a parent's segment `n` feeds. */
+export function childSegments(n: number, factor: number, childCount: number): number[] {
+  const first = n * factor;
+  const last = Math.min(Math.ceil(childCount / SEGMENT_TASKS) - 1, (n + 1) * factor - 1);
+  return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => first + i);
+}
+
+/** The tasks of segment `n` whose parent task is in the parent's set `pick(segment)`. */
+function project(n: number, planSet: PlanSet, parent: ReadonlyMap<number, Segment>, pick: (s: Segment) => IndexSet): IndexSet {
+  if (planSet.factor === 1) {
+    const s = parent.get(n);
+    return s === undefined ? emptySet() : pick(s);
+  }
+  const picked = new Map([...parent].map(([k, s]) => [k, pick(s)] as const));
+  const out: number[] = [];
+  const to = Math.min(planSet.count, (n + 1) * SEGMENT_TASKS);
+  for (let task = n * SEGMENT_TASKS; task < to; task++) {
+    const p = Math.floor(task / planSet.factor);
+    const bits = picked.get(Math.floor(p / SEGMENT_TASKS));
+    const i = p % SEGMENT_TASKS;
+    if (bits !== undefined && (((bits[i >> 5] as number) >>> (i & 31)) & 1) === 1) out.push(task - n * SEGMENT_TASKS);
+  }
+  return setOf(out);
+}
+
+export interface Parents {
+  /** All sets of the experiment, by ordinal; read after the gate. */
+  readonly sets: readonly TaskSet[];
+  /** foreach parent ordinal -> its segments by number; read strongly, after the gate. */
+  readonly segments: ReadonlyMap<number, ReadonlyMap<number, Segment>>;
+}
+
+export interface Readiness {
+  /** All they depend on is committed. */
+  readonly ready: IndexSet;
+  /** Something they depend on has failed or was skipped. */
+  readonly doomed: IndexSet;
+}
+
+export const isSetClosed = (s: TaskSet): boolean => s.skipAll || s.closed === s.segments;
+
+/** True when everything behind this barrier set can only be skipped. */
+export const isBarrierDoomed = (planSet: PlanSet, sets: readonly TaskSet[]): boolean =>
+  planSet.after.some((p) => {
+    const s = sets[p] as TaskSet;
+    return isSetClosed(s) && (s.skipAll || s.failed + s.skipped > 0);
+  });
+
+export function readiness(planSet: PlanSet, n: number, parents: Parents): Readiness {
+  const whole = wholeSegment(planSet.count, n);
+  if (isBarrierDoomed(planSet, parents.sets)) return { ready: emptySet(), doomed: whole };
+  const open = planSet.after.every((p) => (parents.sets[p] as TaskSet).done === (parents.sets[p] as TaskSet).count);
+  let ready = open ? whole : emptySet();
+  let doomed = emptySet();
+  for (const p of planSet.foreach) {
+    const segments = parents.segments.get(p) ?? new Map();
+    if ((parents.sets[p] as TaskSet).skipAll) return { ready: emptySet(), doomed: whole };
+    ready = intersect(ready, project(n, planSet, segments, (s) => s.done));
+    doomed = union(doomed, project(n, planSet, segments, (s) => union(s.failed, s.skipped)));
+  }
+  return { ready: minus(ready, doomed), doomed };
+}
+
+export interface Workable {
+  /** May be leased now. */
+  readonly take: IndexSet;
+  /** To be marked SKIPPED. */
+  readonly skip: IndexSet;
+  /** Earliest end of a back-off among ready tasks, if any waits. */
+  readonly wakeAtMs: number | undefined;
+}
+
+export function workable(segment: Segment, planSet: PlanSet, at: Readiness, nowMs: number): Workable {
+  const pending = pendingOf(segment, planSet.count);
+  const ready = intersect(pending, at.ready);
+  const resting: number[] = [];
+  let wakeAtMs: number | undefined;
+  for (const [i, tries] of segment.tries) {
+    if (tries.notBeforeMs <= nowMs || (((ready[i >> 5] as number) >>> (i & 31)) & 1) === 0) continue;
+    resting.push(i);
+    wakeAtMs = Math.min(wakeAtMs ?? Number.POSITIVE_INFINITY, tries.notBeforeMs);
+  }
+  return { take: minus(ready, setOf(resting)), skip: intersect(pending, at.doomed), wakeAtMs };
+}

@@ -1,0 +1,34 @@
+/** Named limits of this room. */
+
+/** Segments of one experiment looked at in one round of a pass. */
+export const SEGMENTS_PER_ROUND = 24;
+/** Experiments looked at in one pass. */
+export const EXPERIMENTS_PER_PASS = 64;
+/** Workers with room looked at in one round. */
+export const WORKERS_PER_ROUND = 256;
+/** Leases planned in one round. */
+export const LEASES_PER_ROUND = 64;
+/** Leases in one transaction: 4 items and at most 2 for each lease stay within 25. */
+export const LEASES_PER_ASSIGN = 10;
+/** Rounds of a pass; each must make progress to be followed by another. */
+export const ROUNDS_PER_PASS = 200;
+/** Tasks in one lease. */
+export const LEASE_TASKS_MAX = 1024;
+/** Work that a lease should hold once the task duration is measured. */
+export const LEASE_TARGET_MS = 4_000;
+/** Tasks for each slot while nothing is measured yet. */
+export const LEASE_PROBE_TASKS_PER_SLOT = 2;
+/** Only tasks shorter than this wait at a worker behind others; longer ones would be stuck there while others idle. */
+export const PREFETCH_TASK_MS_MAX = 30_000;
+/** Kept free before the end of a worker's allocation. */
+export const WALLTIME_MARGIN_MS = 10_000;
+/** A task lost with its worker this often is failed as poison. The last two times it was alone in its lease. */
+export const LOSSES_MAX = 4;
+/** From this many losses on, a task is leased alone. */
+export const LOSSES_ALONE = 2;
+export const BACKOFF_MS_MAX = 3_600_000;
+/** Tries of one conditional write, each rebuilt from a new read. */
+export const WRITE_TRIES = 8;
+export const WRITE_JITTER_MS = 25;
+/** Hint to oneself when a pass was refused everywhere although room and work are there (index lag). */
+export const REPEAT_HINT_MS = 1_000;

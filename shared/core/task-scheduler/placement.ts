@@ -1,0 +1,169 @@
+/**
+ * Placement, pure: (demand, supply, usage, now) -> leases to try, and why the rest was left.
+ *
+ * Fair share: the next lease goes to the user with the least capacity in use, then to that user's experiment of highest
+ * priority, then to the one with the least in use for its weight. "In use" is the largest share of any dimension that it
+ * holds of the whole supply (dominant resource fairness, Ghodsi et al., NSDI 2011).
+ */
+import { addCapacity, type Capacity, countFits, minusCapacity, NO_CAPACITY, timesCapacity } from "#domain/capacity.ts";
+import type { ExperimentId, UserId } from "#domain/id.ts";
+import { type IndexSet, firstOf, isEmptySet, members, minus, setOf, sizeOf } from "#domain/index-set.ts";
+import type { Segment } from "#domain/segment.ts";
+import type { Worker } from "#domain/worker.ts";
+import { WORKER_LEASES_MAX } from "#domain/worker.ts";
+import {
+  LEASE_PROBE_TASKS_PER_SLOT,
+  LEASE_TARGET_MS,
+  LEASE_TASKS_MAX,
+  LEASES_PER_ROUND,
+  LOSSES_ALONE,
+  PREFETCH_TASK_MS_MAX,
+  WALLTIME_MARGIN_MS,
+} from "./limits.ts";
+
+/** Tasks of one segment that may be leased now. */
+export interface Demand {
+  readonly experiment: ExperimentId;
+  readonly owner: UserId;
+  readonly priority: number;
+  readonly weight: number;
+  /** Names of allowed pools; empty = any. */
+  readonly pools: readonly string[];
+  readonly segment: Segment;
+  readonly take: IndexSet;
+  /** Of each task. */
+  readonly need: Capacity;
+  readonly timeLimitMs: number;
+  /** Measured mean run time; `undefined` = nothing measured. */
+  readonly taskMs: number | undefined;
+  /** Tasks of the set that are not handed out yet, all segments: what the lease size is a share of. */
+  readonly remaining: number;
+}
+
+export interface PlannedLease {
+  readonly demand: Demand;
+  readonly worker: Worker;
+  readonly tasks: IndexSet;
+  readonly reserved: Capacity;
+}
+
+export type Refusal = "no-worker-fits" | "workers-are-full" | "ends-too-soon";
+
+export interface Placement {
+  readonly leases: readonly PlannedLease[];
+  /** Demands left without any lease, with the reason that applied to the worker that came closest. */
+  readonly left: readonly { readonly demand: Demand; readonly reason: Refusal }[];
+}
+
+/** Capacity that a demand may use of a worker: prefetch room only for tasks known to be short. */
+export function roomFor(worker: Worker, free: Capacity, taskMs: number | undefined): Capacity {
+  if (taskMs !== undefined && taskMs < PREFETCH_TASK_MS_MAX) return free;
+  return minusCapacity(free, minusCapacity(worker.cap, worker.size));
+}
+
+/** Tasks for a lease of `width` slots out of `totalWidth` in the supply (guided self-scheduling, Polychronopoulos & Kuck 1987). */
+export function leaseSize(facts: { width: number; totalWidth: number; remaining: number; taskMs: number | undefined; leftMs: number }): number {
+  const share = Math.ceil((facts.remaining * facts.width) / (2 * Math.max(facts.totalWidth, facts.width)));
+  const wanted =
+    facts.taskMs === undefined
+      ? facts.width * LEASE_PROBE_TASKS_PER_SLOT
+      : Math.ceil((facts.width * LEASE_TARGET_MS) / Math.max(facts.taskMs, 1));
+  const byWalltime = facts.taskMs === undefined ? facts.width : facts.width * Math.floor(facts.leftMs / Math.max(facts.taskMs, 1));
+  const limit = Number.isFinite(facts.leftMs) ? byWalltime : LEASE_TASKS_MAX;
+  return Math.max(1, Math.min(LEASE_TASKS_MAX, limit, wanted, Math.max(share, Math.min(facts.width, facts.remaining))));
+}
+
+/** Which tasks go together: never suspects with others (a task lost twice goes alone). */
+function choose(demand: Demand, take: IndexSet, n: number): IndexSet {
+  const suspects = members(take).filter((i) => (demand.segment.tries.get(i)?.losses ?? 0) > 0);
+  const clean = minus(take, setOf(suspects));
+  if (!isEmptySet(clean)) return firstOf(clean, n);
+  const alone = suspects.find((i) => (demand.segment.tries.get(i)?.losses ?? 0) >= LOSSES_ALONE);
+  if (alone !== undefined) return setOf([alone]);
+  return firstOf(take, Math.max(1, Math.floor(n / 16)));
+}
+
+const share = (used: Capacity, all: Capacity): number =>
+  Math.max(used.cpuMilli / Math.max(1, all.cpuMilli), used.memoryMib / Math.max(1, all.memoryMib), used.gpu / Math.max(1, all.gpu));
+
+interface Desk {
+  readonly free: Map<Worker, { capacity: Capacity; leases: number }>;
+  readonly byUser: Map<UserId, Capacity>;
+  readonly byExperiment: Map<ExperimentId, Capacity>;
+  readonly all: Capacity;
+}
+
+function compare(a: Demand, b: Demand, desk: Desk): number {
+  const user = (d: Demand) => share(desk.byUser.get(d.owner) ?? NO_CAPACITY, desk.all);
+  const own = (d: Demand) => share(desk.byExperiment.get(d.experiment) ?? NO_CAPACITY, desk.all) / d.weight;
+  if (a.owner !== b.owner) return user(a) - user(b) || (a.owner < b.owner ? -1 : 1);
+  return b.priority - a.priority || own(a) - own(b) || (a.experiment < b.experiment ? -1 : a.experiment > b.experiment ? 1 : 0);
+}
+
+function bestWorker(demand: Demand, desk: Desk, used: ReadonlySet<Worker>, nowMs: number): { worker: Worker; width: number; leftMs: number } | Refusal {
+  let reason: Refusal = "no-worker-fits";
+  let best: { worker: Worker; width: number; leftMs: number } | undefined;
+  for (const [worker, room] of desk.free) {
+    if (demand.pools.length > 0 && !demand.pools.includes(worker.pool)) continue;
+    if (countFits(demand.need, worker.size, 1) === 0) continue;
+    const leftMs = worker.endsAtMs === undefined ? Number.POSITIVE_INFINITY : worker.endsAtMs - nowMs - WALLTIME_MARGIN_MS;
+    if (leftMs < (demand.taskMs === undefined ? demand.timeLimitMs : Math.min(demand.timeLimitMs, demand.taskMs * 2))) {
+      if (reason === "no-worker-fits") reason = "ends-too-soon";
+      continue;
+    }
+    reason = "workers-are-full";
+    if (worker.state !== "READY" || room.leases >= WORKER_LEASES_MAX || used.has(worker)) continue;
+    const width = countFits(demand.need, roomFor(worker, room.capacity, demand.taskMs), countFits(demand.need, worker.size, LEASE_TASKS_MAX));
+    if (width > 0 && (best === undefined || width > best.width)) best = { worker, width, leftMs };
+  }
+  return best ?? reason;
+}
+
+export function place(
+  demands: readonly Demand[],
+  supply: readonly Worker[],
+  usage: ReadonlyMap<ExperimentId, Capacity>,
+  owners: ReadonlyMap<ExperimentId, UserId>,
+  nowMs: number,
+): Placement {
+  const desk: Desk = {
+    free: new Map(supply.map((w) => [w, { capacity: w.free, leases: w.leases.size }])),
+    byUser: new Map(),
+    byExperiment: new Map(usage),
+    all: supply.reduce((sum, w) => addCapacity(sum, w.size), NO_CAPACITY),
+  };
+  for (const [e, c] of usage) {
+    const owner = owners.get(e);
+    if (owner !== undefined) desk.byUser.set(owner, addCapacity(desk.byUser.get(owner) ?? NO_CAPACITY, c));
+  }
+  const leases: PlannedLease[] = [];
+  const left: { demand: Demand; reason: Refusal }[] = [];
+  const waiting = demands.map((demand) => ({ demand, take: demand.take, used: new Set<Worker>() }));
+  while (waiting.length > 0 && leases.length < LEASES_PER_ROUND) {
+    waiting.sort((a, b) => compare(a.demand, b.demand, desk));
+    const next = waiting[0] as (typeof waiting)[number];
+    const found = bestWorker(next.demand, desk, next.used, nowMs);
+    if (typeof found === "string") {
+      if (next.used.size === 0) left.push({ demand: next.demand, reason: found });
+      waiting.shift();
+      continue;
+    }
+    const lease = shape(next.demand, next.take, found, supply);
+    leases.push(lease);
+    const room = desk.free.get(found.worker) as { capacity: Capacity; leases: number };
+    desk.free.set(found.worker, { capacity: minusCapacity(room.capacity, lease.reserved), leases: room.leases + 1 });
+    desk.byUser.set(next.demand.owner, addCapacity(desk.byUser.get(next.demand.owner) ?? NO_CAPACITY, lease.reserved));
+    desk.byExperiment.set(next.demand.experiment, addCapacity(desk.byExperiment.get(next.demand.experiment) ?? NO_CAPACITY, lease.reserved));
+    next.used.add(found.worker);
+    next.take = minus(next.take, lease.tasks);
+    if (isEmptySet(next.take)) waiting.shift();
+  }
+  return { leases, left };
+}
+
+function shape(demand: Demand, take: IndexSet, at: { worker: Worker; width: number; leftMs: number }, supply: readonly Worker[]): PlannedLease {
+  const totalWidth = supply.reduce((sum, w) => sum + countFits(demand.need, w.size, LEASE_TASKS_MAX), 0);
+  const n = leaseSize({ width: at.width, totalWidth, remaining: demand.remaining, taskMs: demand.taskMs, leftMs: at.leftMs });
+  const tasks = choose(demand, take, n);
+  return { demand, worker: at.worker, tasks, reserved: timesCapacity(demand.need, Math.min(at.width, sizeOf(tasks))) };
+}
