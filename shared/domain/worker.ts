@@ -35,3 +35,6 @@ export interface Worker {
 export const WORKER_LEASES_MAX = 64;
 
 export const workerName = (k: WorkerKey): string => `${k.id}#${k.incarnation}`;
+
+/** READY with something free to hand out: then it is in the sparse `room` index. Every task takes some cpu. */
+export const hasRoom = (w: Worker): boolean => w.state === "READY" && w.free.cpuMilli > 0 && w.leases.size < WORKER_LEASES_MAX;
