@@ -116,9 +116,9 @@ const CONFIG: Row = { folder: "shared/config.ts", may: ["zod", "node:path"], may
 const FAULTS: readonly (readonly [name: string, path: string, text: string, rule: string])[] = [
   ["a cycle of files", "shared/domain/egg.ts", 'import { hen } from "./hen.ts";\nexport const egg = () => hen;\n', "noImportCycles"],
   [
-    "a cycle through a room",
-    "local/egg.ts",
-    'import { hen } from "#core/farm/index.ts";\nexport const egg = () => hen;\n',
+    "a cycle of rooms",
+    "shared/core/farm/index.ts",
+    'import { hen } from "#core/barn/index.ts";\nexport const egg = () => hen;\n',
     "noImportCycles",
   ],
   ["any", "shared/domain/any.ts", "export const f = (x: any): unknown => x;\n", "noExplicitAny"],
