@@ -1,0 +1,165 @@
+/** Changes of an experiment's status: one transaction over the experiment and all its gates (T6), and the sagas behind them. */
+import type { Experiment, ExperimentState, TaskSet } from "#domain/experiment.ts";
+import { EXPERIMENT_TRANSITIONS } from "#domain/experiment.ts";
+import type { ExperimentId } from "#domain/id.ts";
+import { emptySet } from "#domain/index-set.ts";
+import type { LeaseKey } from "#domain/lease.ts";
+import { isFinished, type Segment } from "#domain/segment.ts";
+import type { Clock } from "#ports/clock.ts";
+import type { Random } from "#ports/random.ts";
+import type { TaskStore } from "#ports/task-store.ts";
+import { isSetClosed } from "./eligibility.ts";
+import { sumsOf } from "./fold.ts";
+import { WRITE_JITTER_MS, WRITE_TRIES } from "./limits.ts";
+import type { Plans } from "./plans.ts";
+import type { Settlement } from "./settlement.ts";
+
+interface Deps {
+  readonly store: TaskStore;
+  readonly plans: Plans;
+  readonly settlement: Settlement;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+export interface TurnRequest {
+  readonly from: readonly ExperimentState[];
+  /** The post-image's changes, or `undefined` to leave it as it is. */
+  readonly change: (now: Experiment) => Partial<Experiment> | undefined;
+}
+
+export type TurnReport = { readonly kind: "turned" | "unchanged" | "undecided"; readonly experiment: Experiment | undefined };
+
+export interface Control {
+  /** Turns when the status is in `from`; otherwise `unchanged`. Idempotent: an unknown outcome is read back. */
+  turn(id: ExperimentId, request: TurnRequest): Promise<TurnReport>;
+  /** COMPLETED or FAILED when every set is closed. */
+  completeIfDone(id: ExperimentId): Promise<boolean>;
+  /** Starts a retry of all failed tasks; `undefined` operation id when the state does not allow it. */
+  startRetry(id: ExperimentId, operation: string): Promise<TurnReport>;
+  /** Carries a RETRYING experiment on to where it came from; safe to run by several at once and again. */
+  finishRetry(id: ExperimentId): Promise<void>;
+  /** Takes every open lease of a CANCELED experiment back, then lets it leave the live index. */
+  sweepCanceled(id: ExperimentId): Promise<void>;
+}
+
+const SEGMENT_PAGE = 100;
+const LEASE_PAGE = 100;
+
+export function createControl(deps: Deps): Control {
+  const { store } = deps;
+
+  async function turn(id: ExperimentId, request: TurnRequest): Promise<TurnReport> {
+    for (let i = 0; i < WRITE_TRIES; i++) {
+      if (i > 0) await deps.clock.sleep(deps.random.next() * WRITE_JITTER_MS * i);
+      const now = await store.readExperiment(id);
+      if (now === undefined || !request.from.includes(now.status)) return { kind: "unchanged", experiment: now };
+      const change = request.change(now);
+      if (change === undefined) return { kind: "unchanged", experiment: now };
+      const post: Experiment = { ...now, ...change, version: now.version + 1 };
+      if (post.status !== now.status && !EXPERIMENT_TRANSITIONS[now.status].includes(post.status)) return { kind: "unchanged", experiment: now };
+      const outcome = await store.turn({ post, expectVersion: now.version });
+      if (outcome.kind === "done") return { kind: "turned", experiment: post };
+    }
+    return { kind: "undecided", experiment: undefined };
+  }
+
+  async function completeIfDone(id: ExperimentId): Promise<boolean> {
+    // The generation is read before the sets: within one generation their sums only grow.
+    const before = await store.readExperiment(id);
+    if (before === undefined || (before.status !== "RUNNING" && before.status !== "PAUSED")) return false;
+    const sets = await store.readSets(id);
+    if (!sets.every(isSetClosed)) return false;
+    const failed = sets.some((s) => s.skipAll || s.failed + s.skipped > 0);
+    const { kind } = await turn(id, {
+      from: ["RUNNING", "PAUSED"],
+      change: (now) =>
+        now.generation === before.generation ? { status: failed ? "FAILED" : "COMPLETED", endedAtMs: deps.clock.now(), live: false } : undefined,
+    });
+    return kind === "turned";
+  }
+
+  async function startRetry(id: ExperimentId, operation: string): Promise<TurnReport> {
+    return turn(id, {
+      from: ["RUNNING", "PAUSED", "COMPLETED", "FAILED"],
+      change: (now) => ({
+        status: "RETRYING",
+        prior: now.status === "PAUSED" ? "PAUSED" : "RUNNING",
+        generation: now.generation + 1,
+        live: true,
+        operation: { id: operation, select: { kind: "all-failed" } },
+      }),
+    });
+  }
+
+  async function reopenSegment(segment: Segment, generation: number, count: number): Promise<boolean> {
+    const cleared = { ...segment, failed: emptySet(), skipped: emptySet() };
+    const tries = new Map([...segment.tries].filter(([i]) => (((segment.failed[i >> 5] as number) >>> (i & 31)) & 1) === 0));
+    const reopens = segment.closed && !isFinished(cleared, count);
+    const post = { ...cleared, tries, generation, version: segment.version + 1, closed: segment.closed && !reopens };
+    const outcome = await store.reopen({
+      segment: { post, expect: { version: segment.version }, setCount: count },
+      ...(reopens ? { sums: sumsOf(segment, -1) } : {}),
+    });
+    return outcome.kind === "done";
+  }
+
+  async function reopenSet(set: TaskSet, generation: number): Promise<boolean> {
+    let clean = true;
+    for (let from = 0; from < set.next; from += SEGMENT_PAGE) {
+      for (const s of await store.readSegments(set.experiment, set.ordinal, from, SEGMENT_PAGE)) {
+        if (s.generation < generation && !(await reopenSegment(s, generation, set.count))) clean = false;
+      }
+    }
+    if (set.generation < generation && (await store.reopenSet({ experiment: set.experiment, ordinal: set.ordinal }, generation)).kind === "unknown") clean = false;
+    return clean;
+  }
+
+  async function finishRetry(id: ExperimentId): Promise<void> {
+    for (let i = 0; i < WRITE_TRIES; i++) {
+      const now = await store.readExperiment(id);
+      if (now?.status !== "RETRYING") return;
+      let clean = true;
+      for (const set of await store.readSets(id)) clean = (await reopenSet(set, now.generation)) && clean;
+      if (clean) {
+        await turn(id, {
+          from: ["RETRYING"],
+          change: (x) => (x.generation === now.generation ? { status: x.prior ?? "RUNNING" } : undefined),
+        });
+        return;
+      }
+      await deps.clock.sleep(deps.random.next() * WRITE_JITTER_MS * (i + 1));
+    }
+  }
+
+  async function openLeases(segment: Segment["key"]): Promise<LeaseKey[]> {
+    const open: LeaseKey[] = [];
+    let cursor: string | undefined;
+    do {
+      const page = await store.listLeases(segment, { limit: LEASE_PAGE, ...(cursor === undefined ? {} : { cursor }) });
+      open.push(...page.items.filter((l) => l.state === "OPEN").map((l) => l.key));
+      cursor = page.cursor;
+    } while (cursor !== undefined);
+    return open;
+  }
+
+  async function sweepCanceled(id: ExperimentId): Promise<void> {
+    const experiment = await store.readExperiment(id);
+    if (experiment?.status !== "CANCELED" || !experiment.live) return;
+    let clean = true;
+    for (const set of await store.readSets(id)) {
+      for (let from = 0; from < set.next; from += SEGMENT_PAGE) {
+        for (const s of await store.readSegments(id, set.ordinal, from, SEGMENT_PAGE)) {
+          const open = await openLeases(s.key);
+          if (open.length === 0) continue;
+          const done = await deps.settlement.settle(s.key, open.map((lease) => ({ lease, back: { tasks: "all" as const, cause: "canceled" as const }, fold: true })));
+          clean = clean && done.every((r) => !r.undecided && r.state !== "OPEN");
+        }
+      }
+    }
+    if (clean) await turn(id, { from: ["CANCELED"], change: () => ({ live: false }) });
+  }
+
+  return { turn, completeIfDone, startRetry, finishRetry, sweepCanceled };
+}
+

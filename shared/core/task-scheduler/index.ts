@@ -1,0 +1,46 @@
+/**
+ * TaskScheduler: hands tasks to workers, commits what they did, takes back what they can't do.
+ *
+ * Invariants upheld here by conditional writes alone: T1 a task is held by at most one live lease; T2 a commit under a
+ * stale epoch changes nothing; T3 committing twice is a no-op; T4 nothing acknowledged is lost; T5 a task runs only
+ * after all it depends on is committed; T6 a canceled or paused experiment hands out nothing new; W1, W2.
+ */
+import type { LeaseKey } from "#domain/lease.ts";
+import type { SegmentKey } from "#domain/segment.ts";
+import { type Control, createControl } from "./control.ts";
+import { createPass, type Hint, type PassDeps, type PassReport } from "./pass.ts";
+import { createSettlement, type Settlement } from "./settlement.ts";
+
+export type { Control, TurnReport, TurnRequest } from "./control.ts";
+export { parentSegments } from "./eligibility.ts";
+export type { BackCause, Batch } from "./fold.ts";
+export type { Hint, PassReport } from "./pass.ts";
+export { createPlans, PLAN_BYTES_MAX, type Planned, type Plans, planKey } from "./plans.ts";
+export type { SettleReport, SettleRequest } from "./settlement.ts";
+
+export interface TaskScheduler extends Settlement {
+  readonly control: Control;
+  /** One pass; see pass.ts. Hints may be empty: then everything live is looked at. */
+  schedule(hints: readonly Hint[]): Promise<PassReport>;
+}
+
+export type TaskSchedulerDeps = Omit<PassDeps, "control">;
+
+export function createTaskScheduler(deps: TaskSchedulerDeps): TaskScheduler {
+  const settlement = createSettlement(deps);
+  const control = createControl({ ...deps, settlement });
+  return { settle: settlement.settle, control, schedule: createPass({ ...deps, control }) };
+}
+
+/** Groups requests by the segment that they are for. */
+export function bySegment<T extends { readonly lease: LeaseKey }>(requests: readonly T[]): { key: SegmentKey; requests: T[] }[] {
+  const groups = new Map<string, { key: SegmentKey; requests: T[] }>();
+  for (const r of requests) {
+    const { experiment, set, segment } = r.lease;
+    const name = `${experiment}/${set}/${segment}`;
+    const group = groups.get(name) ?? { key: { experiment, set, segment }, requests: [] };
+    group.requests.push(r);
+    groups.set(name, group);
+  }
+  return [...groups.values()];
+}

@@ -1,0 +1,311 @@
+/**
+ * One scheduling pass: read demand and supply, plan purely, assign by conditional transactions, and go on while that
+ * makes progress. Several passes at once are normal: each conditional write decides alone (T1, T5, T6, W1, W2).
+ */
+import type { Capacity } from "#domain/capacity.ts";
+import type { Experiment, Gate, TaskSet } from "#domain/experiment.ts";
+import type { ExperimentId, UserId } from "#domain/id.ts";
+import { isEmptySet, type IndexSet, minus, SEGMENT_TASKS, sizeOf, union } from "#domain/index-set.ts";
+import { type Lease, leaseName } from "#domain/lease.ts";
+import type { PlanSet } from "#domain/plan.ts";
+import { type Segment, type SegmentKey, segmentName } from "#domain/segment.ts";
+import type { Clock } from "#ports/clock.ts";
+import type { Logger } from "#ports/logger.ts";
+import type { Random } from "#ports/random.ts";
+import type { SegmentWrite, TaskStore } from "#ports/task-store.ts";
+import type { WorkerStore } from "#ports/worker-store.ts";
+import type { Control } from "./control.ts";
+import { childSegments, isBarrierDoomed, isSetClosed, parentSegments, readiness, workable } from "./eligibility.ts";
+import { newSegment, sealSegment } from "./fold.ts";
+import { EXPERIMENTS_PER_PASS, LEASES_PER_ASSIGN, REPEAT_HINT_MS, ROUNDS_PER_PASS, SEGMENTS_PER_ROUND, WORKERS_PER_ROUND } from "./limits.ts";
+import { type Demand, type PlannedLease, place, type Refusal } from "./placement.ts";
+import type { Plans } from "./plans.ts";
+
+/** Something changed: look here first. All parts are hints. */
+export interface Hint {
+  readonly experiment?: ExperimentId;
+  readonly set?: number;
+  readonly segment?: number;
+}
+
+export interface PassReport {
+  readonly leases: number;
+  readonly tasks: number;
+  readonly refusals: number;
+  readonly skipped: number;
+  readonly completed: number;
+  /** Why demand was left at the end. */
+  readonly waiting: ReadonlyMap<ExperimentId, Refusal>;
+}
+
+export interface PassDeps {
+  readonly store: TaskStore;
+  readonly workers: WorkerStore;
+  readonly plans: Plans;
+  readonly control: Control;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+  /** Tells the worker's gateway of a lease: a hint. */
+  readonly dispatch: (lease: Lease, gateway: string | undefined) => Promise<void>;
+  /** Sends a hint to the schedule queue. */
+  readonly hint: (hint: Hint, delayMs: number) => Promise<void>;
+}
+
+/** One segment looked at under a gate. */
+interface Candidate {
+  readonly experiment: Experiment;
+  readonly gate: Gate;
+  readonly sets: readonly TaskSet[];
+  readonly planSet: PlanSet;
+  readonly segment: Segment;
+  readonly unborn: boolean;
+  readonly pools: readonly string[];
+  readonly take: IndexSet;
+  readonly skip: IndexSet;
+  readonly wakeAtMs: number | undefined;
+}
+
+interface Tally {
+  leases: number;
+  tasks: number;
+  refusals: number;
+  skipped: number;
+  completed: number;
+  waiting: Map<ExperimentId, Refusal>;
+  wakes: Map<ExperimentId, number>;
+}
+
+export function createPass(deps: PassDeps): (hints: readonly Hint[]) => Promise<PassReport> {
+  return async (hints) => {
+    const tally: Tally = { leases: 0, tasks: 0, refusals: 0, skipped: 0, completed: 0, waiting: new Map(), wakes: new Map() };
+    let targets = hints;
+    for (let round = 0; round < ROUNDS_PER_PASS; round++) {
+      const progress = await runRound(deps, targets, tally);
+      if (!progress) break;
+      targets = hints;
+    }
+    for (const [experiment, atMs] of tally.wakes) await deps.hint({ experiment }, Math.max(1, atMs - deps.clock.now()));
+    return tally;
+  };
+}
+
+/** True when something was handed out, skipped or completed: then another round may find more. */
+async function runRound(deps: PassDeps, hints: readonly Hint[], tally: Tally): Promise<boolean> {
+  tally.waiting.clear();
+  const experiments = await liveExperiments(deps, hints);
+  const candidates: Candidate[] = [];
+  let progress = false;
+  for (const e of experiments) {
+    const seen = await lookAt(deps, e, hints, tally);
+    progress = seen.progress || progress;
+    candidates.push(...seen.candidates);
+  }
+  const demands = candidates.filter((c) => !isEmptySet(c.take)).map((candidate) => ({ candidate, demand: demandOf(candidate) }));
+  if (demands.length === 0) return progress;
+  const supply = (await deps.workers.workersWithRoom(WORKERS_PER_ROUND)).filter((w) => w.state === "READY");
+  const usage = await readUsage(deps);
+  const owners = new Map<ExperimentId, UserId>(experiments.map((e) => [e.id, e.owner]));
+  const plan = place(demands.map((d) => d.demand), supply, usage, owners, deps.clock.now());
+  for (const { demand, reason } of plan.left) tally.waiting.set(demand.experiment, reason);
+  const groups = new Map<Demand, PlannedLease[]>();
+  for (const lease of plan.leases) groups.set(lease.demand, [...(groups.get(lease.demand) ?? []), lease]);
+  let refused: ExperimentId | undefined;
+  for (const { candidate, demand } of demands) {
+    const leases = groups.get(demand);
+    if (leases === undefined) continue;
+    const given = await assign(deps, candidate, leases.slice(0, LEASES_PER_ASSIGN), tally);
+    if (given) progress = true;
+    else refused = candidate.experiment.id;
+  }
+  if (!progress && refused !== undefined) await deps.hint({ experiment: refused }, REPEAT_HINT_MS);
+  return progress;
+}
+
+async function liveExperiments(deps: PassDeps, hints: readonly Hint[]): Promise<Experiment[]> {
+  const found = new Map<ExperimentId, Experiment>();
+  for (const id of new Set(hints.map((h) => h.experiment))) {
+    const e = id === undefined ? undefined : await deps.store.readExperiment(id);
+    if (e !== undefined) found.set(e.id, e);
+  }
+  for (const e of await deps.store.liveExperiments(EXPERIMENTS_PER_PASS)) if (!found.has(e.id)) found.set(e.id, e);
+  return [...found.values()].filter((e) => e.status === "RUNNING").slice(0, EXPERIMENTS_PER_PASS);
+}
+
+async function readUsage(deps: PassDeps): Promise<Map<ExperimentId, Capacity>> {
+  const usage = new Map<ExperimentId, Capacity>();
+  for (const g of await deps.workers.gateways()) {
+    for (const [e, c] of g.usage) {
+      const old = usage.get(e);
+      usage.set(e, old === undefined ? c : { cpuMilli: old.cpuMilli + c.cpuMilli, memoryMib: old.memoryMib + c.memoryMib, gpu: old.gpu + c.gpu });
+    }
+  }
+  return usage;
+}
+
+/** Segments worth a look: those a hint names and their children, those in the open index, and the next unborn of each set. */
+async function candidateKeys(deps: PassDeps, e: Experiment, sets: readonly TaskSet[], planSets: readonly PlanSet[], hints: readonly Hint[]): Promise<SegmentKey[]> {
+  const keys = new Map<string, SegmentKey>();
+  const add = (set: number, segment: number) => {
+    const s = sets[set];
+    if (s === undefined || s.skipAll || segment < 0 || segment >= s.segments || segment > s.next) return;
+    const key = { experiment: e.id, set, segment };
+    keys.set(segmentName(key), key);
+  };
+  for (const h of hints) {
+    if (h.experiment !== e.id || h.set === undefined || h.segment === undefined) continue;
+    add(h.set, h.segment);
+    planSets.forEach((p, ordinal) => {
+      if (p.foreach.includes(h.set as number)) for (const n of childSegments(h.segment as number, p.factor, p.count)) add(ordinal, n);
+    });
+  }
+  const open = await deps.store.openSegments(e.id, SEGMENTS_PER_ROUND * 4);
+  const start = Math.floor(deps.random.next() * Math.max(1, open.length));
+  for (let i = 0; i < open.length && keys.size < SEGMENTS_PER_ROUND; i++) {
+    const key = open[(start + i) % open.length] as SegmentKey;
+    add(key.set, key.segment);
+  }
+  for (const s of sets) if (s.next < s.segments) add(s.ordinal, s.next);
+  return [...keys.values()];
+}
+
+async function lookAt(deps: PassDeps, e: Experiment, hints: readonly Hint[], tally: Tally): Promise<{ candidates: Candidate[]; progress: boolean }> {
+  const { plan } = await deps.plans.of(e.id);
+  const gates = new Map<number, Gate>();
+  const gateOf = async (segment: number): Promise<Gate | undefined> => {
+    const shard = segment % e.gates;
+    const gate = gates.get(shard) ?? (await deps.store.readGate(e.id, shard));
+    if (gate !== undefined) gates.set(shard, gate);
+    return gate?.status === "RUNNING" ? gate : undefined;
+  };
+  // Unstable facts (failed, skipped, closed) are read strongly and after the gate that fences what follows from them.
+  for (let shard = 0; shard < e.gates; shard++) if ((await gateOf(shard)) === undefined) return { candidates: [], progress: false };
+  const sets = await deps.store.readSets(e.id);
+  if (sets.every(isSetClosed)) {
+    const done = await deps.control.completeIfDone(e.id);
+    if (done) tally.completed++;
+    return { candidates: [], progress: done };
+  }
+  let progress = await skipBarriers(deps, e, plan.sets, sets, gates, tally);
+  const candidates: Candidate[] = [];
+  for (const key of await candidateKeys(deps, e, sets, plan.sets, hints)) {
+    const gate = await gateOf(key.segment);
+    const found = gate === undefined ? undefined : await examine(deps, { experiment: e, gate, sets, planSet: plan.sets[key.set] as PlanSet, pools: plan.on }, key);
+    if (found === undefined) continue;
+    if (found.wakeAtMs !== undefined) tally.wakes.set(e.id, Math.min(found.wakeAtMs, tally.wakes.get(e.id) ?? Number.POSITIVE_INFINITY));
+    if (!isEmptySet(found.skip)) progress = (await skip(deps, found, tally)) || progress;
+    else candidates.push(found);
+  }
+  return { candidates, progress };
+}
+
+async function skipBarriers(deps: PassDeps, e: Experiment, planSets: readonly PlanSet[], sets: readonly TaskSet[], gates: ReadonlyMap<number, Gate>, tally: Tally): Promise<boolean> {
+  let progress = false;
+  for (const s of sets) {
+    if (s.skipAll || s.next > 0 || !isBarrierDoomed(planSets[s.ordinal] as PlanSet, sets)) continue;
+    const gate = gates.get(0) as Gate;
+    const outcome = await deps.store.skipSet({ experiment: e.id, shard: 0, generation: gate.generation }, { experiment: e.id, ordinal: s.ordinal });
+    if (outcome.kind === "done") {
+      tally.skipped += s.count;
+      progress = true;
+    }
+  }
+  return progress;
+}
+
+type Setting = Pick<Candidate, "experiment" | "gate" | "sets" | "planSet" | "pools">;
+
+async function examine(deps: PassDeps, at: Setting, key: SegmentKey): Promise<Candidate | undefined> {
+  const { planSet, sets } = at;
+  const numbers = parentSegments(key.segment, planSet.factor, planSet.count);
+  const segments = new Map<number, Map<number, Segment>>();
+  for (const parent of planSet.foreach) {
+    const found = await Promise.all(numbers.map((segment) => deps.store.readSegment({ ...key, set: parent, segment })));
+    segments.set(parent, new Map(found.filter((s) => s !== undefined).map((s) => [s.key.segment, s])));
+  }
+  const stored = await deps.store.readSegment(key);
+  const set = sets[key.set] as TaskSet;
+  if (stored === undefined && key.segment < set.next) return undefined;
+  if (stored?.closed === true) return undefined;
+  const segment = stored ?? newSegment(key, at.gate.generation);
+  const ready = readiness(planSet, key.segment, { sets, segments });
+  return { ...at, segment, unborn: stored === undefined, ...workable(segment, planSet, ready, deps.clock.now()) };
+}
+
+function demandOf(c: Candidate): Demand {
+  const done = sizeOf(c.segment.done);
+  const set = c.sets[c.segment.key.set] as TaskSet;
+  return {
+    experiment: c.experiment.id,
+    owner: c.experiment.owner,
+    priority: c.experiment.priority,
+    weight: c.experiment.weight,
+    pools: c.pools,
+    segment: c.segment,
+    take: c.take,
+    need: c.planSet.resources.capacity,
+    timeLimitMs: c.planSet.resources.timeLimitMs,
+    taskMs: done === 0 ? undefined : c.segment.runMs / done,
+    remaining: sizeOf(c.take) + Math.max(0, set.count - (set.next + (c.unborn ? 1 : 0)) * SEGMENT_TASKS),
+  };
+}
+
+const segmentWrite = (c: Candidate, post: Segment): SegmentWrite => ({
+  post,
+  expect: c.unborn ? "unborn" : { version: c.segment.version },
+  setCount: c.planSet.count,
+});
+
+async function skip(deps: PassDeps, c: Candidate, tally: Tally): Promise<boolean> {
+  const changed = { ...c.segment, skipped: union(c.segment.skipped, c.skip) };
+  const { post, sums } = sealSegment(c.segment, changed, c.planSet.count);
+  const outcome = await deps.store.skip({
+    gate: { experiment: c.experiment.id, shard: c.gate.shard, generation: c.gate.generation },
+    segment: segmentWrite(c, post),
+    ...(sums === undefined ? {} : { sums }),
+  });
+  if (outcome.kind === "done") tally.skipped += sizeOf(c.skip);
+  else tally.refusals++;
+  return outcome.kind === "done";
+}
+
+/** T1: epoch and leased move together under the segment's version; a lease of an unknown outcome is found by its worker's reconcile. */
+async function assign(deps: PassDeps, c: Candidate, planned: readonly PlannedLease[], tally: Tally): Promise<boolean> {
+  let epoch = c.segment.epoch;
+  let leased = c.segment.leased;
+  const leases: Lease[] = [];
+  for (const p of planned) {
+    epoch++;
+    leased = union(leased, p.tasks);
+    leases.push({
+      key: { ...c.segment.key, epoch },
+      worker: p.worker.key,
+      nonce: Buffer.from(deps.random.bytes(8)).toString("hex"),
+      state: "OPEN",
+      rev: 0,
+      hold: p.tasks,
+      done: minus(p.tasks, p.tasks),
+      failed: minus(p.tasks, p.tasks),
+      causes: new Map(),
+      refs: [],
+      reserved: p.reserved,
+      runMs: 0,
+      assignedAtMs: deps.clock.now(),
+    });
+  }
+  const outcome = await deps.store.assign({
+    gate: { experiment: c.experiment.id, shard: c.gate.shard, generation: c.gate.generation },
+    segment: segmentWrite(c, { ...c.segment, version: c.segment.version + 1, epoch, leased }),
+    leases,
+    sessions: planned.map((p) => p.worker.session),
+  });
+  if (outcome.kind !== "done") {
+    tally.refusals++;
+    return false;
+  }
+  tally.leases += leases.length;
+  tally.tasks += planned.reduce((n, p) => n + sizeOf(p.tasks), 0);
+  deps.logger.debug("leases assigned", { leases: leases.length, first: leaseName((leases[0] as Lease).key) });
+  await Promise.all(leases.map((lease, i) => deps.dispatch(lease, planned[i]?.worker.gateway)));
+  return true;
+}

@@ -1,0 +1,44 @@
+/** Plans are immutable: each process reads one once, by experiment. A bounded memory, oldest out first. */
+import { SchedulerError } from "#domain/error.ts";
+import type { Experiment } from "#domain/experiment.ts";
+import type { ExperimentId } from "#domain/id.ts";
+import type { Plan } from "#domain/plan.ts";
+import type { ObjectStore } from "#ports/object-store.ts";
+import type { TaskStore } from "#ports/task-store.ts";
+
+/** Largest stored plan. */
+export const PLAN_BYTES_MAX = 32 * 1024 * 1024;
+const PLANS_KEPT = 256;
+
+export const planKey = (hash: string): string => `p/${hash}`;
+
+/** What never changes of an experiment. */
+export interface Planned {
+  readonly plan: Plan;
+  readonly planHash: string;
+  readonly owner: Experiment["owner"];
+  readonly gates: number;
+}
+
+export interface Plans {
+  /** Throws `not-found` for an unknown experiment and `integrity` when its plan is missing or damaged. */
+  of(id: ExperimentId): Promise<Planned>;
+}
+
+export function createPlans(deps: { store: TaskStore; objects: ObjectStore; decodePlan: (bytes: Uint8Array) => Plan }): Plans {
+  const kept = new Map<ExperimentId, Planned>();
+  return {
+    async of(id) {
+      const known = kept.get(id);
+      if (known !== undefined) return known;
+      const experiment = await deps.store.readExperiment(id);
+      if (experiment === undefined) throw new SchedulerError("not-found", `there is no experiment ${id}`);
+      const bytes = await deps.objects.get(planKey(experiment.planHash), PLAN_BYTES_MAX);
+      if (bytes === undefined) throw new SchedulerError("integrity", `the plan of ${id} is missing from the object store`);
+      const planned = { plan: deps.decodePlan(bytes), planHash: experiment.planHash, owner: experiment.owner, gates: experiment.gates };
+      kept.set(id, planned);
+      if (kept.size > PLANS_KEPT) kept.delete(kept.keys().next().value as ExperimentId);
+      return planned;
+    },
+  };
+}
