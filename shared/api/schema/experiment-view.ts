@@ -1,0 +1,89 @@
+/** Experiments, tasks and outputs as answers show them. */
+import { EXPERIMENT_STATES } from "#domain/experiment.ts";
+import { FAILURE_CAUSES } from "#domain/plan.ts";
+import type { InputFile, OutputFile, TaskResult, Usage } from "#domain/result.ts";
+import { TASK_STATES } from "#domain/task.ts";
+import { z } from "zod";
+import { count, idOf, instantMs, pageOf } from "./identity.ts";
+
+export const experimentSummary = z.object({
+  id: idOf("experiment"),
+  name: z.string(),
+  owner: idOf("user"),
+  status: z.enum(EXPERIMENT_STATES),
+  priority: z.int(),
+  tasks: count,
+  createdAtMs: instantMs,
+  startedAtMs: instantMs.exactOptional(),
+  endedAtMs: instantMs.exactOptional(),
+});
+export type ExperimentSummary = z.output<typeof experimentSummary>;
+
+const setProgress = z.object({
+  set: z.string(),
+  total: count,
+  done: count,
+  failed: count,
+  skipped: count,
+  leased: count.describe("Held by workers now"),
+});
+
+export const experimentView = experimentSummary.extend({
+  labels: z.record(z.string(), z.string()),
+  sets: z.array(setProgress).readonly(),
+});
+export type ExperimentViewAnswer = z.output<typeof experimentView>;
+export const experimentPage = pageOf(experimentSummary);
+
+export const taskState = z.enum(TASK_STATES);
+
+export const taskView = z.object({
+  task: z.string().describe("`<set>/<number>`"),
+  set: z.string(),
+  number: count,
+  state: taskState,
+  parameters: z.record(z.string(), z.string()),
+  attempts: count.describe("Failed attempts of its own so far"),
+});
+export type TaskViewAnswer = z.output<typeof taskView>;
+export const taskPage = pageOf(taskView);
+
+const usage = z.object({
+  wallMs: z.number(),
+  cpuMs: z.number(),
+  memoryPeakBytes: z.number(),
+  bytesIn: z.number(),
+  bytesOut: z.number(),
+}) satisfies z.ZodType<Usage>;
+
+const inputFile = z.object({ name: z.string(), sha256: z.string(), bytes: count }) satisfies z.ZodType<InputFile>;
+
+const outputFile = z.object({ name: z.string(), path: z.string(), sha256: z.string(), bytes: count }) satisfies z.ZodType<
+  Omit<OutputFile, "inline">
+>;
+
+const attemptResult = z.object({
+  outcome: z.enum(["done", ...FAILURE_CAUSES]),
+  exitCode: z.int().exactOptional(),
+  signal: z.string().exactOptional(),
+  message: z.string().exactOptional(),
+  startedAtMs: z.number(),
+  endedAtMs: z.number(),
+  usage,
+  inputs: z.array(inputFile).readonly(),
+  outputs: z.array(outputFile).readonly(),
+  stdout: z.string().exactOptional(),
+  stderr: z.string().exactOptional(),
+}) satisfies z.ZodType<Omit<TaskResult, "index">>;
+
+const attempt = z.object({ epoch: count, worker: z.string(), committed: z.boolean(), result: attemptResult.exactOptional() });
+
+export const taskDetail = taskView.extend({
+  dependsOn: z.array(z.string()).readonly(),
+  history: z.array(attempt).readonly().describe("Newest first"),
+});
+export type TaskDetailAnswer = z.output<typeof taskDetail>;
+
+export const outputView = z.object({ task: z.string(), name: z.string(), path: z.string(), bytes: count, sha256: z.string() });
+export type OutputViewAnswer = z.output<typeof outputView>;
+export const outputPage = pageOf(outputView);

@@ -1,0 +1,42 @@
+/** What an experiment file comes to: sets and counts, computed without writing anything. */
+import type { Capacity } from "#domain/capacity.ts";
+import type { Axis, Plan, PlanSet } from "#domain/plan.ts";
+import { z } from "zod";
+import { count } from "./identity.ts";
+
+export const capacity = z.object({ cpuMilli: count, memoryMib: count, gpu: count }) satisfies z.ZodType<Capacity>;
+
+const setSummary = z.object({
+  set: z.string(),
+  script: z.string(),
+  tasks: count,
+  axes: z.array(z.object({ name: z.string(), size: count })).readonly(),
+  combine: z.enum(["product", "zip"]),
+  after: z.array(z.string()).readonly(),
+  foreach: z.array(z.string()).readonly(),
+  outputs: z.array(z.string()).readonly(),
+  capacity,
+  timeLimitMs: count,
+});
+
+export const planSummary = z.object({ name: z.string(), tasks: count, sets: z.array(setSummary).readonly() });
+export type PlanSummary = z.output<typeof planSummary>;
+
+const sizeOfAxis = (axis: Axis): number => (axis.kind === "range" ? axis.size : axis.texts.length);
+
+export function summarizePlan(plan: Plan): PlanSummary {
+  const nameOf = (ordinal: number): string => plan.sets[ordinal]?.name ?? "";
+  const summarize = (set: PlanSet): PlanSummary["sets"][number] => ({
+    set: set.name,
+    script: set.script,
+    tasks: set.count,
+    axes: set.axes.map((axis) => ({ name: axis.name, size: sizeOfAxis(axis) })),
+    combine: set.combine,
+    after: set.after.map(nameOf),
+    foreach: set.foreach.map(nameOf),
+    outputs: set.outputs.map((output) => output.name),
+    capacity: set.resources.capacity,
+    timeLimitMs: set.resources.timeLimitMs,
+  });
+  return { name: plan.name, tasks: plan.sets.reduce((sum, set) => sum + set.count, 0), sets: plan.sets.map(summarize) };
+}

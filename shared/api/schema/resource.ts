@@ -1,0 +1,49 @@
+/** Compute and storage resources, and workers. */
+import { RESOURCE_NAME, type Resource } from "#domain/resource.ts";
+import type { WorkerState } from "#domain/worker.ts";
+import { z } from "zod";
+import { count, idOf, instantMs } from "./identity.ts";
+import { capacity } from "./plan-summary.ts";
+
+const resourceName = z.string().regex(RESOURCE_NAME, "must start with a letter and hold a-z, 0-9 and - only, at most 63 of them");
+
+const ROOT_CHARACTERS_MAX = 1024;
+const isPlainAbsolute = (path: string): boolean =>
+  path.startsWith("/") && !path.includes("\0") && !path.split("/").some((part) => part === ".." || part === ".");
+
+const root = z
+  .string()
+  .max(ROOT_CHARACTERS_MAX)
+  .refine(isPlainAbsolute, "must be an absolute path without . and .. in it")
+  .describe("Absolute path of the folder");
+
+const held = { id: idOf("resource"), name: z.string(), owner: idOf("user"), createdAtMs: instantMs };
+
+export const resource = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("LOCAL"), ...held }),
+  z.object({ kind: z.literal("POSIX"), ...held, root: z.string() }),
+]) satisfies z.ZodType<Resource>;
+export const resourceList = z.object({ items: z.array(resource).readonly() });
+
+export const resourceRequest = z.discriminatedUnion("kind", [
+  z.strictObject({ kind: z.literal("LOCAL"), name: resourceName }),
+  z.strictObject({ kind: z.literal("POSIX"), name: resourceName, root }),
+]);
+export type ResourceRequest = z.output<typeof resourceRequest>;
+
+const WORKER_STATES = ["READY", "DRAINING", "DEAD"] as const satisfies readonly WorkerState[];
+
+export const worker = z.object({
+  worker: z.string().describe("`<id>#<incarnation>`"),
+  pool: z.string().describe("Name of the compute resource it runs on"),
+  state: z.enum(WORKER_STATES),
+  size: capacity,
+  free: capacity,
+  leases: count,
+  host: z.string(),
+  version: z.string(),
+  expiresAtMs: instantMs.describe("When it counts as lost unless it is heard from"),
+  endsAtMs: instantMs.exactOptional().describe("When its allocation ends"),
+});
+export const workerList = z.object({ items: z.array(worker).readonly() });
+export type WorkerAnswer = z.output<typeof worker>;
