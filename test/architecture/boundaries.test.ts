@@ -17,7 +17,7 @@ interface Row {
   readonly mayNot: readonly string[];
 }
 
-const ADAPTER = ["./client.ts", "#domain/id.ts", "#ports/clock.ts", "node:fs"];
+const ADAPTER = ["./client.ts", "#domain/id.ts", "#ports/clock.ts", "node:fs", "node:fs/promises"];
 const NOT_ADAPTER = [
   "../memory/task-store.ts",
   "#adapters/memory/task-store.ts",
