@@ -36,7 +36,7 @@ export interface Capacity {
 export interface JoinRequest {
   token: string;
   /** DER, Ed25519 or P-256 */
-  publicKeySpki: Buffer;
+  publicKeySpki: Uint8Array;
   protocolVersion: number;
   agentVersion: string;
 }
@@ -93,6 +93,8 @@ export interface Beat {
   /** grows over the whole incarnation */
   sequence: number;
   leases: LeaseInventory[];
+  /** Takes no more work: about to end, or broken. Sticks for the incarnation. */
+  draining: string;
 }
 
 export interface BeatSeen {
@@ -102,11 +104,11 @@ export interface BeatSeen {
 export interface LeaseInventory {
   lease: string;
   /** index sets, stored form */
-  queued: Buffer;
-  running: Buffer;
-  unacknowledged: Buffer;
+  queued: Uint8Array;
+  running: Uint8Array;
+  unacknowledged: Uint8Array;
   /** once given to the agent, now in no other set here and not committed as far as it knows */
-  gone: Buffer;
+  gone: Uint8Array;
 }
 
 /** Deduplicated by (lease, task): a task once seen under a lease never starts again. */
@@ -161,7 +163,7 @@ export interface File {
   bytes: number;
   url: string;
   /** instead of a URL */
-  inline: Buffer;
+  inline: Uint8Array;
 }
 
 export interface Output {
@@ -172,18 +174,18 @@ export interface Output {
 /** Sent again until acknowledged. `results` are JSON TaskResult (shared/domain/result.ts). */
 export interface Results {
   lease: string;
-  results: Buffer[];
+  results: Uint8Array[];
 }
 
 export interface Acknowledged {
   lease: string;
-  tasks: Buffer;
+  tasks: Uint8Array;
 }
 
 /** The agent kills what runs of these and forgets them; empty `tasks` = all, and the lease becomes a tombstone. */
 export interface Drop {
   lease: string;
-  tasks: Buffer;
+  tasks: Uint8Array;
   reason: string;
 }
 
@@ -195,7 +197,7 @@ export interface Release {
 
 export interface Released {
   lease: string;
-  tasks: Buffer;
+  tasks: Uint8Array;
 }
 
 export interface Drain {
@@ -290,7 +292,7 @@ export const Capacity: MessageFns<Capacity> = {
 };
 
 function createBaseJoinRequest(): JoinRequest {
-  return { token: "", publicKeySpki: Buffer.alloc(0), protocolVersion: 0, agentVersion: "" };
+  return { token: "", publicKeySpki: new Uint8Array(0), protocolVersion: 0, agentVersion: "" };
 }
 
 export const JoinRequest: MessageFns<JoinRequest> = {
@@ -336,7 +338,7 @@ export const JoinRequest: MessageFns<JoinRequest> = {
               break;
             }
 
-            message.publicKeySpki = Buffer.from(reader.bytes());
+            message.publicKeySpki = reader.bytes();
             continue;
           }
           case 3: {
@@ -853,7 +855,7 @@ export const Welcome: MessageFns<Welcome> = {
 };
 
 function createBaseBeat(): Beat {
-  return { sequence: 0, leases: [] };
+  return { sequence: 0, leases: [], draining: "" };
 }
 
 export const Beat: MessageFns<Beat> = {
@@ -863,6 +865,9 @@ export const Beat: MessageFns<Beat> = {
     }
     for (const v of message.leases) {
       LeaseInventory.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.draining !== "") {
+      writer.uint32(26).string(message.draining);
     }
     return writer;
   },
@@ -894,6 +899,14 @@ export const Beat: MessageFns<Beat> = {
             }
 
             message.leases.push(LeaseInventory.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.draining = reader.string();
             continue;
           }
         }
@@ -958,10 +971,10 @@ export const BeatSeen: MessageFns<BeatSeen> = {
 function createBaseLeaseInventory(): LeaseInventory {
   return {
     lease: "",
-    queued: Buffer.alloc(0),
-    running: Buffer.alloc(0),
-    unacknowledged: Buffer.alloc(0),
-    gone: Buffer.alloc(0),
+    queued: new Uint8Array(0),
+    running: new Uint8Array(0),
+    unacknowledged: new Uint8Array(0),
+    gone: new Uint8Array(0),
   };
 }
 
@@ -1011,7 +1024,7 @@ export const LeaseInventory: MessageFns<LeaseInventory> = {
               break;
             }
 
-            message.queued = Buffer.from(reader.bytes());
+            message.queued = reader.bytes();
             continue;
           }
           case 3: {
@@ -1019,7 +1032,7 @@ export const LeaseInventory: MessageFns<LeaseInventory> = {
               break;
             }
 
-            message.running = Buffer.from(reader.bytes());
+            message.running = reader.bytes();
             continue;
           }
           case 4: {
@@ -1027,7 +1040,7 @@ export const LeaseInventory: MessageFns<LeaseInventory> = {
               break;
             }
 
-            message.unacknowledged = Buffer.from(reader.bytes());
+            message.unacknowledged = reader.bytes();
             continue;
           }
           case 5: {
@@ -1035,7 +1048,7 @@ export const LeaseInventory: MessageFns<LeaseInventory> = {
               break;
             }
 
-            message.gone = Buffer.from(reader.bytes());
+            message.gone = reader.bytes();
             continue;
           }
         }
@@ -1469,7 +1482,7 @@ export const Input: MessageFns<Input> = {
 };
 
 function createBaseFile(): File {
-  return { path: "", sha256: "", bytes: 0, url: "", inline: Buffer.alloc(0) };
+  return { path: "", sha256: "", bytes: 0, url: "", inline: new Uint8Array(0) };
 }
 
 export const File: MessageFns<File> = {
@@ -1542,7 +1555,7 @@ export const File: MessageFns<File> = {
               break;
             }
 
-            message.inline = Buffer.from(reader.bytes());
+            message.inline = reader.bytes();
             continue;
           }
         }
@@ -1656,7 +1669,7 @@ export const Results: MessageFns<Results> = {
               break;
             }
 
-            message.results.push(Buffer.from(reader.bytes()));
+            message.results.push(reader.bytes());
             continue;
           }
         }
@@ -1673,7 +1686,7 @@ export const Results: MessageFns<Results> = {
 };
 
 function createBaseAcknowledged(): Acknowledged {
-  return { lease: "", tasks: Buffer.alloc(0) };
+  return { lease: "", tasks: new Uint8Array(0) };
 }
 
 export const Acknowledged: MessageFns<Acknowledged> = {
@@ -1713,7 +1726,7 @@ export const Acknowledged: MessageFns<Acknowledged> = {
               break;
             }
 
-            message.tasks = Buffer.from(reader.bytes());
+            message.tasks = reader.bytes();
             continue;
           }
         }
@@ -1730,7 +1743,7 @@ export const Acknowledged: MessageFns<Acknowledged> = {
 };
 
 function createBaseDrop(): Drop {
-  return { lease: "", tasks: Buffer.alloc(0), reason: "" };
+  return { lease: "", tasks: new Uint8Array(0), reason: "" };
 }
 
 export const Drop: MessageFns<Drop> = {
@@ -1773,7 +1786,7 @@ export const Drop: MessageFns<Drop> = {
               break;
             }
 
-            message.tasks = Buffer.from(reader.bytes());
+            message.tasks = reader.bytes();
             continue;
           }
           case 3: {
@@ -1855,7 +1868,7 @@ export const Release: MessageFns<Release> = {
 };
 
 function createBaseReleased(): Released {
-  return { lease: "", tasks: Buffer.alloc(0) };
+  return { lease: "", tasks: new Uint8Array(0) };
 }
 
 export const Released: MessageFns<Released> = {
@@ -1895,7 +1908,7 @@ export const Released: MessageFns<Released> = {
               break;
             }
 
-            message.tasks = Buffer.from(reader.bytes());
+            message.tasks = reader.bytes();
             continue;
           }
         }

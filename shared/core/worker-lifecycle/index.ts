@@ -1,0 +1,73 @@
+/**
+ * WorkerLifecycle: who works for us, and what happens when one of them goes silent.
+ *
+ * Laws. Liveness belongs to the worker, not to each lease. DEAD is final for an incarnation; its leases are taken back
+ * one by one and its item is deleted only when it holds none. W1 a draining worker gets no lease. W2 what is handed out
+ * never exceeds what was registered. W3 a registration token works once and expires.
+ */
+import type { Capacity } from "#domain/capacity.ts";
+import type { GatewayId, WorkerId } from "#domain/id.ts";
+import type { IndexSet } from "#domain/index-set.ts";
+import type { LeaseKey } from "#domain/lease.ts";
+import type { Worker, WorkerKey } from "#domain/worker.ts";
+
+export { createWorkerLifecycle, type WorkerLifecycleDeps } from "./worker-lifecycle.ts";
+
+/** How often agents beat. */
+export const BEAT_INTERVAL_MS = 15_000;
+/** A worker whose last beat is older is expired. */
+export const WORKER_TTL_MS = 90_000;
+
+export interface Introduction {
+  readonly pool: string;
+  readonly size: Capacity;
+  /** Room for work that waits at the worker, in percent of the size: 0..400. */
+  readonly prefetchPercent: number;
+  readonly host: string;
+  readonly version: string;
+  readonly endsAtMs: number | undefined;
+}
+
+/** What an agent says it has of one lease. */
+export interface LeaseInventory {
+  readonly lease: LeaseKey;
+  /** Queued, running or finished and not acknowledged. */
+  readonly held: IndexSet;
+  /** Once received and in no other list: released, or dropped. */
+  readonly gone: IndexSet;
+}
+
+export type BeatReport =
+  | { readonly kind: "dead" }
+  | { readonly kind: "replaced" }
+  | { readonly kind: "unknown" }
+  | {
+      readonly kind: "seen";
+      readonly deliver: readonly LeaseKey[];
+      readonly acknowledge: readonly { readonly lease: LeaseKey; readonly tasks: IndexSet }[];
+      /** The agent shall stop and forget these leases. */
+      readonly drop: readonly LeaseKey[];
+      readonly folded: readonly LeaseKey[];
+    };
+
+export interface ReapReport {
+  readonly dead: readonly WorkerKey[];
+  readonly reclaimed: readonly LeaseKey[];
+}
+
+export interface WorkerLifecycle {
+  /** A one-time token of 256 random bits; only its hash is kept. */
+  issueToken(pool: string, lifetimeMs: number): Promise<{ readonly token: string; readonly expiresAtMs: number }>;
+  /** Uses a token up. Throws `unauthenticated` for one that is unknown, used or expired. */
+  join(token: string): Promise<{ readonly worker: WorkerId; readonly pool: string }>;
+  /** A new incarnation; what the old one held is reclaimed later. The caller's worker runs nothing of an earlier life. */
+  register(id: WorkerId, as: Introduction): Promise<WorkerKey>;
+  /** A new stream of a live incarnation; `undefined` when it is dead. */
+  connect(key: WorkerKey, gateway: GatewayId): Promise<Worker | undefined>;
+  /** A beat with the inventory that was taken before it: brings the store and the agent to agree. */
+  beat(key: WorkerKey, at: { readonly session: number; readonly sequence: number; readonly inventory: readonly LeaseInventory[] }): Promise<BeatReport>;
+  drain(key: WorkerKey): Promise<void>;
+  /** Marks the expired as dead and takes back what dead workers held. Repeated by a timer. */
+  reap(): Promise<ReapReport>;
+  list(limit: number): Promise<readonly Worker[]>;
+}

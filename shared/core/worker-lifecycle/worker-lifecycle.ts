@@ -1,0 +1,190 @@
+import { createHash } from "node:crypto";
+import { addCapacity, type Capacity } from "#domain/capacity.ts";
+import { SchedulerError } from "#domain/error.ts";
+import { ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
+import { isEmptySet, union } from "#domain/index-set.ts";
+import { type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
+import type { Worker, WorkerKey } from "#domain/worker.ts";
+import { bySegment, type SettleRequest, type TaskScheduler } from "#core/task-scheduler/index.ts";
+import type { Clock } from "#ports/clock.ts";
+import type { Logger } from "#ports/logger.ts";
+import type { Random } from "#ports/random.ts";
+import type { TaskStore } from "#ports/task-store.ts";
+import type { WorkerStore } from "#ports/worker-store.ts";
+import { type BeatReport, type Introduction, type LeaseInventory, WORKER_TTL_MS, type WorkerLifecycle } from "./index.ts";
+
+/** Clocks of writers and the reaper may differ by this much. */
+const CLOCK_SKEW_MS = 30_000;
+/** A gateway must be up this long before silence of workers counts: they need time to reconnect. */
+const READMISSION_MS = 120_000;
+/** When more than this share of a pool expires together, the fault is likely ours: wait once more. */
+const MASS_EXPIRY_SHARE = 0.3;
+const WORKERS_SEEN = 10_000;
+const TRIES = 8;
+const PREFETCH_PERCENT_MAX = 400;
+
+export interface WorkerLifecycleDeps {
+  readonly tasks: TaskStore;
+  readonly workers: WorkerStore;
+  readonly scheduler: Pick<TaskScheduler, "settle">;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly logger: Logger;
+}
+
+const hashOf = (token: string): string => createHash("sha256").update(token).digest("hex");
+
+export function createWorkerLifecycle(deps: WorkerLifecycleDeps): WorkerLifecycle {
+  const { workers, clock, random } = deps;
+
+  return {
+    async issueToken(pool, lifetimeMs) {
+      const token = Buffer.from(random.bytes(32)).toString("base64url");
+      const expiresAtMs = clock.now() + lifetimeMs;
+      const outcome = await workers.putToken({ hash: hashOf(token), pool, expiresAtMs });
+      if (outcome.kind !== "done") throw new SchedulerError("unavailable", "the registration token could not be stored; try again");
+      return { token, expiresAtMs };
+    },
+
+    async join(token) {
+      const used = await workers.useToken(hashOf(token), clock.now());
+      if (used === undefined) {
+        throw new SchedulerError("unauthenticated", "this registration token is unknown, used already or expired; ask for a new one");
+      }
+      return { worker: makeId("worker", clock.now(), random.bytes(ID_RANDOM_BYTES)), pool: used.pool };
+    },
+
+    async register(id, as) {
+      for (let i = 0; i < TRIES; i++) {
+        const head = await workers.readHead(id);
+        const worker = newWorker({ id, incarnation: head + 1 }, as, clock.now());
+        const outcome = await workers.register({ worker, expectHead: head });
+        if (outcome.kind === "done") return worker.key;
+        await clock.sleep(random.next() * 50 * (i + 1));
+      }
+      throw new SchedulerError("unavailable", `worker ${id} could not be registered; it tries again`);
+    },
+
+    async connect(key, gateway) {
+      for (let i = 0; i < TRIES; i++) {
+        const outcome = await workers.connect(key, gateway, clock.now() + WORKER_TTL_MS);
+        if (outcome.kind === "done") return outcome.worker;
+        if (outcome.kind === "refused") return undefined;
+        await clock.sleep(random.next() * 50 * (i + 1));
+      }
+      throw new SchedulerError("unavailable", `worker ${key.id} could not be connected; it tries again`);
+    },
+
+    beat: (key, at) => beat(deps, key, at),
+
+    async drain(key) {
+      await workers.drain(key);
+    },
+
+    reap: () => reap(deps),
+    list: (limit) => workers.liveWorkers(limit),
+  };
+}
+
+function newWorker(key: WorkerKey, as: Introduction, nowMs: number): Worker {
+  const percent = Math.min(PREFETCH_PERCENT_MAX, Math.max(0, Math.floor(as.prefetchPercent)));
+  const extra = (n: number) => Math.floor((n * percent) / 100);
+  const prefetch: Capacity = { cpuMilli: extra(as.size.cpuMilli), memoryMib: extra(as.size.memoryMib), gpu: extra(as.size.gpu) };
+  const cap = addCapacity(as.size, prefetch);
+  return {
+    key,
+    pool: as.pool,
+    state: "READY",
+    size: as.size,
+    cap,
+    free: cap,
+    leases: new Set(),
+    session: 0,
+    gateway: undefined,
+    beat: 0,
+    expiresAtMs: nowMs + WORKER_TTL_MS,
+    endsAtMs: as.endsAtMs,
+    host: as.host,
+    version: as.version,
+  };
+}
+
+/** Compares both ways. The inventory is older than the worker item, and lease items are read after both. */
+async function beat(deps: WorkerLifecycleDeps, key: WorkerKey, at: { session: number; sequence: number; inventory: readonly LeaseInventory[] }): Promise<BeatReport> {
+  const outcome = await deps.workers.heartbeat(key, { session: at.session, beat: at.sequence, expiresAtMs: deps.clock.now() + WORKER_TTL_MS });
+  if (outcome.kind === "unknown") return { kind: "unknown" };
+  const worker = outcome.kind === "done" ? outcome.worker : await deps.workers.readWorker(key);
+  if (worker === undefined || worker.state === "DEAD") return { kind: "dead" };
+  if (outcome.kind === "refused") return worker.session === at.session ? { kind: "unknown" } : { kind: "replaced" };
+
+  const agent = new Map(at.inventory.map((i) => [leaseName(i.lease), i]));
+  const deliver: LeaseKey[] = [];
+  const requests: SettleRequest[] = [];
+  for (const name of worker.leases) {
+    const lease = parseLeaseName(name);
+    const has = agent.get(name);
+    if (lease === undefined) continue;
+    if (has === undefined) deliver.push(lease);
+    else if (!isEmptySet(has.gone) || isEmptySet(has.held)) requests.push({ lease, back: { tasks: has.gone, cause: "given-back" }, fold: true });
+  }
+  const acknowledge: { lease: LeaseKey; tasks: ReturnType<typeof union> }[] = [];
+  const drop: LeaseKey[] = [];
+  const folded: LeaseKey[] = [];
+  for (const [name, has] of agent) {
+    if (worker.leases.has(name)) continue;
+    const lease = await deps.tasks.readLease(has.lease);
+    if (lease?.state === "OPEN" && lease.worker.id === key.id && lease.worker.incarnation === key.incarnation) continue;
+    if (lease !== undefined) acknowledge.push({ lease: has.lease, tasks: union(lease.done, lease.failed) });
+    drop.push(has.lease);
+  }
+  for (const { key: segment, requests: group } of bySegment(requests)) {
+    for (const r of await deps.scheduler.settle(segment, group)) {
+      if (r.folded) folded.push(r.lease);
+      acknowledge.push({ lease: r.lease, tasks: r.committed });
+      if (r.state !== "OPEN" && !r.undecided) drop.push(r.lease);
+    }
+  }
+  return { kind: "seen", deliver, acknowledge, drop, folded };
+}
+
+async function expired(deps: WorkerLifecycleDeps, all: readonly Worker[]): Promise<Worker[]> {
+  const now = deps.clock.now();
+  const gateways = await deps.workers.gateways();
+  if (!gateways.some((g) => g.upSinceMs + READMISSION_MS < now)) return [];
+  const out: Worker[] = [];
+  for (const [, pool] of Map.groupBy(all.filter((w) => w.state !== "DEAD"), (w) => w.pool)) {
+    const late = pool.filter((w) => w.expiresAtMs + CLOCK_SKEW_MS < now);
+    const mass = late.length > 1 && late.length > pool.length * MASS_EXPIRY_SHARE;
+    out.push(...late.filter((w) => !mass || w.expiresAtMs + CLOCK_SKEW_MS + READMISSION_MS < now));
+  }
+  return out;
+}
+
+async function reap(deps: WorkerLifecycleDeps): Promise<{ dead: WorkerKey[]; reclaimed: LeaseKey[] }> {
+  const all = await deps.workers.liveWorkers(WORKERS_SEEN);
+  const dead: WorkerKey[] = [];
+  const reclaimed: LeaseKey[] = [];
+  for (const seen of await expired(deps, all)) {
+    const worker = await deps.workers.readWorker(seen.key);
+    if (worker === undefined || worker.state === "DEAD" || worker.beat !== seen.beat || worker.expiresAtMs !== seen.expiresAtMs) continue;
+    if ((await deps.workers.markDead(worker.key, worker.beat)).kind !== "done") continue;
+    dead.push(worker.key);
+    deps.logger.warn("worker lost", { worker: worker.key.id, host: worker.host, lastSeenMs: worker.expiresAtMs - WORKER_TTL_MS });
+  }
+  const corpses = [...dead, ...all.filter((w) => w.state === "DEAD").map((w) => w.key)];
+  for (const key of corpses) reclaimed.push(...(await reclaim(deps, key)));
+  return { dead, reclaimed };
+}
+
+/** Lists the leases by a strong read after DEAD: no lease can be added any more. */
+async function reclaim(deps: WorkerLifecycleDeps, key: WorkerKey): Promise<LeaseKey[]> {
+  const worker = await deps.workers.readWorker(key);
+  if (worker?.state !== "DEAD") return [];
+  const leases = [...worker.leases].map(parseLeaseName).filter((l) => l !== undefined);
+  const done: LeaseKey[] = [];
+  for (const { key: segment, requests } of bySegment(leases.map((lease) => ({ lease, back: { tasks: "all" as const, cause: "worker-lost" as const }, fold: true })))) {
+    for (const r of await deps.scheduler.settle(segment, requests)) if (!r.undecided) done.push(r.lease);
+  }
+  await deps.workers.removeDead(key);
+  return done;
+}

@@ -1,0 +1,360 @@
+/**
+ * The task gateway: holds the streams, delivers leases, commits results. It keeps nothing that it could lose: leases are
+ * read from the store before they are delivered, results are acknowledged after they are committed (T4).
+ *
+ * G1 only a lease that is OPEN and names this incarnation is delivered, without what it has committed.
+ * G2 a beat of a worker in the store follows a beat of its agent, never the gateway's own timer.
+ * G3 results are in the object store under a key of their own before the commit that refers to them.
+ */
+import { createHash } from "node:crypto";
+import { addCapacity, type Capacity, NO_CAPACITY } from "#domain/capacity.ts";
+import type { ExperimentId, GatewayId, WorkerId } from "#domain/id.ts";
+import { decodeSet, encodeSet, type IndexSet, isEmptySet, minus, setOf, union } from "#domain/index-set.ts";
+import { type Lease, type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
+import { RESULT_FORMAT_VERSION, type ResultObject, type TaskResult } from "#domain/result.ts";
+import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
+import { segmentName } from "#domain/segment.ts";
+import { type WorkerKey, workerName } from "#domain/worker.ts";
+import type { Batch, Hint, Plans, SettleReport, SettleRequest, TaskScheduler } from "#core/task-scheduler/index.ts";
+import { BEAT_INTERVAL_MS, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
+import type { Clock } from "#ports/clock.ts";
+import type { Logger } from "#ports/logger.ts";
+import type { ObjectStore } from "#ports/object-store.ts";
+import type { TaskStore } from "#ports/task-store.ts";
+import type { WorkerStore } from "#ports/worker-store.ts";
+import type { Channel } from "#protocol/channel.ts";
+import type { AgentMessage, Assignment, Beat, GatewayMessage, Hello, Results } from "#protocol/gen/worker.ts";
+import { PROTOCOL_VERSION, RELEASE_VERSION } from "#protocol/version.ts";
+
+export interface GatewayDeps {
+  readonly id: GatewayId;
+  readonly tasks: TaskStore;
+  readonly workers: WorkerStore;
+  readonly objects: ObjectStore;
+  readonly plans: Plans;
+  readonly scheduler: Pick<TaskScheduler, "settle">;
+  readonly lifecycle: WorkerLifecycle;
+  /** Everything the agent needs to run these tasks of the lease: script, parameters, files. */
+  readonly assignment: (lease: Lease, tasks: IndexSet) => Promise<Assignment>;
+  /** Sends a hint to the schedule queue. */
+  readonly hint: (hint: Hint) => Promise<void>;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Makes the names of result objects of this process its own. */
+  readonly writer: string;
+}
+
+/** Results of a lease that is not finished wait this long for more. */
+const FLUSH_MS = 1_000;
+/** At most one schedule hint for an experiment in this time. */
+const HINT_MS = 50;
+const GATEWAY_BEAT_MS = 5_000;
+
+interface Session {
+  readonly worker: WorkerKey;
+  readonly number: number;
+  readonly host: string;
+  readonly channel: Channel<GatewayMessage, AgentMessage>;
+  /** Lease name -> what was delivered and not settled yet. */
+  readonly leases: Map<string, Delivered>;
+}
+
+interface Delivered {
+  readonly key: LeaseKey;
+  readonly reserved: Capacity;
+  outstanding: IndexSet;
+  buffer: Map<number, TaskResult>;
+  flushing: boolean;
+}
+
+export interface Gateway {
+  /** Serves one worker's stream to its end. `pool` comes from its certificate. */
+  serve(identity: { readonly worker: WorkerId; readonly pool: string }, channel: Channel<GatewayMessage, AgentMessage>): Promise<void>;
+  /** A message of the dispatch queue: the name of a lease. Unknown workers and leases are ignored. */
+  dispatched(lease: string): Promise<void>;
+  /** Publishes liveness and usage until `signal` aborts. */
+  beat(signal: AbortSignal): Promise<void>;
+  sessions(): number;
+  drainAll(reason: string): void;
+  /** True when the worker holds this lease by what was delivered to it here. */
+  holds(worker: WorkerId, lease: string): boolean;
+}
+
+const isCause = (x: string): x is FailureCause => (FAILURE_CAUSES as readonly string[]).includes(x);
+
+function parseResult(bytes: Uint8Array): TaskResult | undefined {
+  try {
+    const r = JSON.parse(Buffer.from(bytes).toString("utf8")) as TaskResult;
+    const known = r.outcome === "done" || isCause(r.outcome);
+    return known && Number.isInteger(r.index) && r.index >= 0 && r.index < 4096 && Array.isArray(r.outputs) ? r : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function createGateway(deps: GatewayDeps): Gateway {
+  const sessions = new Map<string, Session>();
+  const startedAtMs = deps.clock.now();
+  const settle = createGroupCommit(deps);
+  const hint = createHinter(deps);
+  let written = 0;
+
+  const send = (s: Session, body: NonNullable<GatewayMessage["body"]>) => s.channel.send({ body });
+
+  function applyReport(s: Session, r: SettleReport, offered: IndexSet): void {
+    if (r.undecided) return;
+    const name = leaseName(r.lease);
+    const entry = s.leases.get(name);
+    if (entry !== undefined) entry.outstanding = minus(entry.outstanding, r.committed);
+    if (!isEmptySet(r.committed)) send(s, { $case: "acknowledged", value: { lease: name, tasks: encodeSet(r.committed) } });
+    if (r.state !== "OPEN") {
+      s.leases.delete(name);
+      send(s, { $case: "drop", value: { lease: name, tasks: new Uint8Array(0), reason: "the lease is closed" } });
+    } else {
+      const refused = minus(offered, r.committed, r.hold);
+      if (!isEmptySet(refused)) send(s, { $case: "drop", value: { lease: name, tasks: encodeSet(refused), reason: "taken back" } });
+    }
+    if (r.folded) hint({ experiment: r.lease.experiment, set: r.lease.set, segment: r.lease.segment });
+  }
+
+  async function deliver(s: Session, key: LeaseKey): Promise<void> {
+    const lease = await deps.tasks.readLease(key);
+    if (lease?.state !== "OPEN" || workerName(lease.worker) !== workerName(s.worker)) return;
+    const rest = minus(lease.hold, lease.done, lease.failed);
+    const name = leaseName(key);
+    if (isEmptySet(rest)) {
+      applyReport(s, (await settle({ lease: key, fold: true })) as SettleReport, rest);
+      return;
+    }
+    const assignment = await deps.assignment(lease, rest);
+    const entry = s.leases.get(name) ?? { key, reserved: lease.reserved, outstanding: rest, buffer: new Map(), flushing: false };
+    s.leases.set(name, entry);
+    send(s, { $case: "assignment", value: assignment });
+  }
+
+  async function writeResults(s: Session, key: LeaseKey, results: readonly TaskResult[]): Promise<Batch> {
+    const { plan, planHash } = await deps.plans.of(key.experiment);
+    const name = leaseName(key);
+    const body: ResultObject = {
+      formatVersion: RESULT_FORMAT_VERSION,
+      lease: name,
+      planHash,
+      script: plan.sets[key.set]?.script ?? "",
+      worker: workerName(s.worker),
+      host: s.host,
+      agentVersion: RELEASE_VERSION,
+      results,
+    };
+    const bytes = Buffer.from(JSON.stringify(body));
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    const object = `r/${name}/${deps.writer}-${s.number}-${++written}-${sha256.slice(0, 16)}`;
+    await deps.objects.putIfAbsent(object, bytes);
+    return {
+      ref: { key: object, sha256 },
+      done: setOf(results.filter((r) => r.outcome === "done").map((r) => r.index)),
+      failed: new Map(results.flatMap((r) => (r.outcome === "done" ? [] : [[r.index, r.outcome] as const]))),
+      runMs: new Map(results.map((r) => [r.index, Math.max(0, r.endedAtMs - r.startedAtMs)])),
+    };
+  }
+
+  async function flush(s: Session, name: string, key: LeaseKey, entry: Delivered): Promise<void> {
+    if (entry.flushing) return;
+    entry.flushing = true;
+    try {
+      while (entry.buffer.size > 0) {
+        const results = [...entry.buffer.values()];
+        entry.buffer = new Map();
+        const batch = await writeResults(s, key, results);
+        const r = await settle({ lease: key, batches: [batch], fold: true });
+        if (r !== undefined) applyReport(s, r, union(batch.done, setOf(batch.failed.keys())));
+      }
+    } catch (error) {
+      // Nothing was acknowledged: the agent sends these results again.
+      deps.logger.warn("results not committed yet", { lease: name, reason: error instanceof Error ? error.message : String(error) });
+    } finally {
+      entry.flushing = false;
+    }
+  }
+
+  async function results(s: Session, message: Results): Promise<void> {
+    const key = parseLeaseName(message.lease);
+    if (key === undefined) return;
+    const known = s.leases.get(message.lease);
+    const entry = known ?? { key, reserved: NO_CAPACITY, outstanding: setOf([]), buffer: new Map(), flushing: false };
+    if (known === undefined) s.leases.set(message.lease, entry);
+    for (const bytes of message.results) {
+      const r = parseResult(bytes);
+      if (r === undefined) deps.logger.warn("a result that can't be read was left out", { worker: s.worker.id, lease: message.lease });
+      else entry.buffer.set(r.index, r);
+    }
+    const complete = isEmptySet(minus(entry.outstanding, setOf(entry.buffer.keys())));
+    if (!complete) await deps.clock.sleep(FLUSH_MS);
+    await flush(s, message.lease, key, entry);
+  }
+
+  async function giveBack(s: Session, name: string, tasks: IndexSet): Promise<void> {
+    const lease = parseLeaseName(name);
+    if (lease === undefined || isEmptySet(tasks)) return;
+    const r = await settle({ lease, back: { tasks, cause: "given-back" }, fold: true });
+    if (r !== undefined) applyReport(s, r, tasks);
+  }
+
+  async function onBeat(s: Session, message: Beat): Promise<"go on" | "end"> {
+    if (message.draining !== "") await deps.lifecycle.drain(s.worker);
+    const inventory = message.leases.flatMap((l) => {
+      const lease = parseLeaseName(l.lease);
+      return lease === undefined ? [] : [{ lease, held: union(decodeSet(l.queued), decodeSet(l.running), decodeSet(l.unacknowledged)), gone: decodeSet(l.gone) }];
+    });
+    const report = await deps.lifecycle.beat(s.worker, { session: s.number, sequence: message.sequence, inventory });
+    if (report.kind === "dead") {
+      send(s, { $case: "startOver", value: { reason: "this incarnation was declared dead" } });
+      return "end";
+    }
+    if (report.kind === "replaced") return "end";
+    send(s, { $case: "beatSeen", value: { sequence: message.sequence } });
+    if (report.kind === "unknown") return "go on";
+    for (const a of report.acknowledge) send(s, { $case: "acknowledged", value: { lease: leaseName(a.lease), tasks: encodeSet(a.tasks) } });
+    for (const lease of report.drop) {
+      s.leases.delete(leaseName(lease));
+      send(s, { $case: "drop", value: { lease: leaseName(lease), tasks: new Uint8Array(0), reason: "no longer held" } });
+    }
+    for (const f of report.folded) hint({ experiment: f.experiment, set: f.set, segment: f.segment });
+    for (const lease of report.deliver) await deliver(s, lease);
+    return "go on";
+  }
+
+  async function greet(identity: { worker: WorkerId; pool: string }, channel: Session["channel"], hello: Hello): Promise<Session | undefined> {
+    const refuse = (reason: string) => {
+      channel.send({ body: { $case: "startOver", value: { reason } } });
+      channel.close(reason);
+      return undefined;
+    };
+    let key: WorkerKey = { id: identity.worker, incarnation: hello.incarnation };
+    if (hello.incarnation === 0) {
+      const size = hello.size ?? NO_CAPACITY;
+      const as = { pool: identity.pool, size, prefetchPercent: hello.prefetchPercent, host: hello.host, version: hello.agentVersion };
+      key = await deps.lifecycle.register(identity.worker, { ...as, endsAtMs: hello.endsAtMs === 0 ? undefined : hello.endsAtMs });
+    }
+    const worker = await deps.lifecycle.connect(key, deps.id);
+    if (worker === undefined) return refuse("this incarnation was declared dead");
+    channel.send({
+      body: {
+        $case: "welcome",
+        value: { gatewayId: deps.id, gatewayVersion: RELEASE_VERSION, incarnation: key.incarnation, session: worker.session, beatIntervalMs: BEAT_INTERVAL_MS },
+      },
+    });
+    return { worker: key, number: worker.session, host: worker.host, channel, leases: new Map() };
+  }
+
+  async function serve(identity: { worker: WorkerId; pool: string }, channel: Session["channel"]): Promise<void> {
+    const first = await channel.receive();
+    if (first?.body?.$case !== "hello" || first.body.value.protocolVersion !== PROTOCOL_VERSION) return channel.close("expected Hello of this protocol version");
+    const s = await greet(identity, channel, first.body.value);
+    if (s === undefined) return;
+    const name = workerName(s.worker);
+    sessions.get(name)?.channel.close("replaced by a newer stream");
+    sessions.set(name, s);
+    hint({});
+    const guarded = (work: Promise<unknown>, what: string) =>
+      void work.catch((error: unknown) => deps.logger.warn(`${what} failed; it is repeated by the next beat`, { worker: s.worker.id, reason: error instanceof Error ? error.message : String(error) }));
+    let beating: Promise<unknown> = Promise.resolve();
+    for (let m = await channel.receive(); m !== undefined; m = await channel.receive()) {
+      const body = m.body;
+      if (body?.$case === "beat") {
+        const beat = body.value;
+        beating = beating.then(async () => (await onBeat(s, beat)) === "end" && channel.close("session ended"));
+        guarded(beating, "beat");
+        beating = beating.catch(() => undefined);
+      } else if (body?.$case === "results") guarded(results(s, body.value), "results");
+      else if (body?.$case === "released") guarded(giveBack(s, body.value.lease, decodeSet(body.value.tasks)), "release");
+    }
+    if (sessions.get(name) === s) sessions.delete(name);
+  }
+
+  async function dispatched(name: string): Promise<void> {
+    const key = parseLeaseName(name);
+    const lease = key === undefined ? undefined : await deps.tasks.readLease(key);
+    const s = lease === undefined ? undefined : sessions.get(workerName(lease.worker));
+    if (lease !== undefined && s !== undefined && !s.leases.has(name)) await deliver(s, lease.key);
+  }
+
+  function usage(): Map<ExperimentId, Capacity> {
+    const sums = new Map<ExperimentId, Capacity>();
+    for (const s of sessions.values()) {
+      for (const l of s.leases.values()) sums.set(l.key.experiment, addCapacity(sums.get(l.key.experiment) ?? NO_CAPACITY, l.reserved));
+    }
+    return sums;
+  }
+
+  async function beat(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      const record = { id: deps.id, beatAtMs: deps.clock.now(), upSinceMs: startedAtMs, queue: dispatchQueue(deps.id), usage: usage() };
+      await deps.workers.putGateway(record).catch((error: unknown) => deps.logger.warn("gateway beat failed", { reason: String(error) }));
+      await deps.clock.sleep(GATEWAY_BEAT_MS, signal);
+    }
+    await deps.workers.removeGateway(deps.id).catch(() => undefined);
+  }
+
+  return {
+    serve,
+    dispatched,
+    beat,
+    sessions: () => sessions.size,
+    drainAll: (reason) => {
+      for (const s of sessions.values()) send(s, { $case: "drain", value: { reason } });
+    },
+    holds: (worker, lease) => [...sessions.values()].some((s) => s.worker.id === worker && s.leases.has(lease)),
+  };
+}
+
+/** Queue names allow no underscore. */
+export const dispatchQueue = (id: string): string => `dispatch-${id.replace("_", "-")}`;
+
+/** While one settlement of a segment is under way, others for it gather and go together in the next. */
+function createGroupCommit(deps: Pick<GatewayDeps, "scheduler">): (request: SettleRequest) => Promise<SettleReport | undefined> {
+  const waiting = new Map<string, { request: SettleRequest; done: (r: SettleReport | undefined) => void; fail: (e: unknown) => void }[]>();
+  async function drainSegment(name: string, request: SettleRequest): Promise<void> {
+    const { experiment, set, segment } = request.lease;
+    for (let group = waiting.get(name) ?? []; group.length > 0; group = waiting.get(name) ?? []) {
+      waiting.set(name, []);
+      try {
+        const reports = await deps.scheduler.settle({ experiment, set, segment }, group.map((g) => g.request));
+        const byName = new Map(reports.map((r) => [leaseName(r.lease), r]));
+        for (const g of group) g.done(byName.get(leaseName(g.request.lease)));
+      } catch (error) {
+        for (const g of group) g.fail(error);
+      }
+    }
+    waiting.delete(name);
+  }
+  return (request) =>
+    new Promise((done, fail) => {
+      const name = segmentName(request.lease);
+      const group = waiting.get(name);
+      if (group !== undefined) group.push({ request, done, fail });
+      else {
+        waiting.set(name, [{ request, done, fail }]);
+        void drainSegment(name, request);
+      }
+    });
+}
+
+/** Hints of one experiment within {@link HINT_MS} become one for each segment. */
+function createHinter(deps: Pick<GatewayDeps, "hint" | "clock" | "logger">): (hint: Hint) => void {
+  const pending = new Map<string, Hint>();
+  let planned = false;
+  async function sendAll(): Promise<void> {
+    await deps.clock.sleep(HINT_MS);
+    planned = false;
+    const hints = [...pending.values()];
+    pending.clear();
+    // A lost hint is found by the timer.
+    for (const h of hints) await deps.hint(h).catch((error: unknown) => deps.logger.warn("a schedule hint was lost", { reason: String(error) }));
+  }
+  return (hint) => {
+    pending.set(`${hint.experiment}/${hint.set}/${hint.segment}`, hint);
+    if (planned) return;
+    planned = true;
+    void sendAll();
+  };
+}
