@@ -1,0 +1,102 @@
+/** Authorization in memory: the reference model of adapters/spicedb/schema.zed, read as a table. */
+import { SchedulerError } from "#domain/error.ts";
+import type { Authorization, ObjectRef, Relation } from "#ports/authorization.ts";
+
+type Type = ObjectRef["type"];
+
+interface Definition {
+  /** Relation -> types of subject that it takes; `user:*` = everybody. */
+  readonly relations: Readonly<Record<string, readonly (Type | "user:*")[]>>;
+  /** Permission -> terms joined by "or": a relation, or `relation->permission` asked of what the relation points at. */
+  readonly permissions: Readonly<Record<string, readonly string[]>>;
+}
+
+const RESOURCE: Definition = {
+  relations: { owner: ["user"], user: ["user", "user:*"], deployment: ["deployment"] },
+  permissions: { use: ["owner", "user", "deployment->administer"], edit: ["owner", "deployment->administer"] },
+};
+
+const SCHEMA: Readonly<Record<Type, Definition>> = {
+  user: { relations: {}, permissions: {} },
+  deployment: { relations: { admin: ["user"] }, permissions: { administer: ["admin"] } },
+  experiment: {
+    relations: { owner: ["user"], deployment: ["deployment"] },
+    permissions: { view: ["owner", "deployment->administer"], edit: ["owner", "deployment->administer"] },
+  },
+  compute_resource: RESOURCE,
+  storage_resource: RESOURCE,
+};
+
+const ID = /^[a-zA-Z0-9/_|\-=+]{1,1024}$/;
+const RELATIONS_PER_WRITE_MAX = 1_000;
+
+export function createMemoryAuthorization(): Authorization {
+  /** `type:id#relation` -> subjects as `type:id`. */
+  const related = new Map<string, Set<string>>();
+
+  function holds(subject: ObjectRef, name: string, object: ObjectRef): boolean {
+    const terms = SCHEMA[object.type].permissions[name];
+    if (terms !== undefined) return terms.some((term) => holdsTerm(subject, term, object));
+    const subjects = related.get(`${refText(object)}#${name}`);
+    return subjects !== undefined && (subjects.has(refText(subject)) || subjects.has(`${subject.type}:*`));
+  }
+
+  function holdsTerm(subject: ObjectRef, term: string, object: ObjectRef): boolean {
+    const [relation = "", permission] = term.split("->");
+    if (permission === undefined) return holds(subject, relation, object);
+    const targets = related.get(`${refText(object)}#${relation}`) ?? new Set();
+    return [...targets].some((target) => holds(subject, permission, parseRef(target)));
+  }
+
+  function check(subject: ObjectRef, permission: string, object: ObjectRef): boolean {
+    checkQuestion(subject, permission, object);
+    return holds(subject, permission, object);
+  }
+
+  return {
+    async write(relations) {
+      checkChange(relations);
+      for (const r of relations) {
+        const key = `${refText(r.object)}#${r.relation}`;
+        related.set(key, (related.get(key) ?? new Set()).add(refText(r.subject)));
+      }
+    },
+    async remove(relations) {
+      checkChange(relations);
+      for (const r of relations) related.get(`${refText(r.object)}#${r.relation}`)?.delete(refText(r.subject));
+    },
+    check: async (subject, permission, object) => check(subject, permission, object),
+    checkMany: async (subject, permission, objects) => objects.map((object) => check(subject, permission, object)),
+  };
+}
+
+const refText = (ref: ObjectRef): string => `${ref.type}:${ref.id}`;
+
+function parseRef(text: string): ObjectRef {
+  const at = text.indexOf(":");
+  return { type: text.slice(0, at) as Type, id: text.slice(at + 1) };
+}
+
+function refuse(message: string): never {
+  throw new SchedulerError("invalid-input", `the authorization service refused the request: ${message}`);
+}
+
+function checkChange(relations: readonly Relation[]): void {
+  const names = new Set(relations.map((r) => `${refText(r.object)}#${r.relation}@${refText(r.subject)}`));
+  if (names.size > RELATIONS_PER_WRITE_MAX) {
+    throw new SchedulerError("too-large", `at most ${RELATIONS_PER_WRITE_MAX} relations can be written at once, not ${names.size}`);
+  }
+  for (const { object, relation, subject } of relations) {
+    const takes = SCHEMA[object.type].relations[relation];
+    if (takes === undefined) refuse(`${object.type} has no relation ${relation}`);
+    const kind = subject.id === "*" ? `${subject.type}:*` : subject.type;
+    if (!takes.some((t) => t === kind)) refuse(`${object.type}#${relation} does not take ${kind}`);
+    if (!ID.test(object.id) || (subject.id !== "*" && !ID.test(subject.id))) refuse("an object id has characters that are not allowed");
+  }
+}
+
+function checkQuestion(subject: ObjectRef, permission: string, object: ObjectRef): void {
+  const { permissions, relations } = SCHEMA[object.type];
+  if (!(permission in permissions) && !(permission in relations)) refuse(`${object.type} has no permission ${permission}`);
+  if (!ID.test(object.id) || !ID.test(subject.id)) refuse("an object id has characters that are not allowed");
+}
