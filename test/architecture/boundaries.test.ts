@@ -158,7 +158,8 @@ async function lint(folder: string): Promise<void> {
     cwd: folder,
     maxBuffer: 64 * 1024 * 1024,
   });
-  const { stdout } = await run.catch((error: { stdout: string }) => error);
+  const { stdout, stderr } = await run.catch((error: { stdout: string; stderr: string }) => error);
+  if (stdout === "") throw new Error(`biome gave no report: ${stderr}`);
   for (const { category, location } of (JSON.parse(stdout) as Report).diagnostics) {
     const file = typeof location.path === "string" ? location.path : location.path.file;
     broken.set(file, [...(broken.get(file) ?? []), category.split("/").at(-1) ?? ""]);
