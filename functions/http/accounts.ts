@@ -1,0 +1,39 @@
+/** Accounts, health, resources and workers: the small rooms. */
+import type { WorkerAnswer } from "#api/schema/resource.ts";
+import { type Worker, workerName } from "#domain/worker.ts";
+import type { Handlers } from "./call.ts";
+import type { HttpDeps, User } from "./deps.ts";
+
+export function createAccountHandlers(deps: HttpDeps): Handlers<"login" | "getMe" | "getHealth"> {
+  /** A user record holds more (the password's hash): only these two leave. */
+  const shown = (user: User) => ({ id: user.id, name: user.name });
+  return {
+    login: async ({ body }) => {
+      const { token, expiresAtMs, user } = await deps.accounts.login(body.name, body.password);
+      return { token, expiresAtMs, user: shown(user) };
+    },
+    getMe: async ({ user }) => shown(user),
+    getHealth: async () => ({ status: "ok", version: deps.version }),
+  };
+}
+
+const workerOf = (w: Worker): WorkerAnswer => ({
+  worker: workerName(w.key),
+  pool: w.pool,
+  state: w.state,
+  size: w.size,
+  free: w.free,
+  leases: w.leases.size,
+  host: w.host,
+  version: w.version,
+  expiresAtMs: w.expiresAtMs,
+  ...(w.endsAtMs === undefined ? {} : { endsAtMs: w.endsAtMs }),
+});
+
+export function createResourceHandlers(deps: HttpDeps): Handlers<"listResources" | "registerResource" | "listWorkers"> {
+  return {
+    listResources: async () => ({ items: await deps.resources.list() }),
+    registerResource: ({ body, user }) => deps.resources.register({ owner: user.id, resource: body }),
+    listWorkers: async () => ({ items: (await deps.workers.list()).map(workerOf) }),
+  };
+}

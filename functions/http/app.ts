@@ -1,0 +1,146 @@
+/**
+ * The HTTP application over the route table: the same in Lambda, in the local functions host and in tests.
+ *
+ * Order of every request: route, authenticate, path, authorize (P1), query, content type, body, idempotency, handler.
+ * Nothing before the handler has an effect. Answers of one experiment's routes never tell strangers that it exists.
+ */
+import { OPERATION_IDS, type OperationId, type Route, routeOf, routes } from "#api/routes.ts";
+import { SchedulerError } from "#domain/error.ts";
+import { Hono } from "hono";
+import { createAccountHandlers, createResourceHandlers } from "./accounts.ts";
+import { authenticate, authorize } from "./authenticate.ts";
+import { checkContentType, decodeBody, parseShape, readBytes } from "./body.ts";
+import type { Handlers } from "./call.ts";
+import type { HttpDeps } from "./deps.ts";
+import { createExperimentHandlers } from "./experiments.ts";
+import { runOnce } from "./idempotency.ts";
+import { createOutputHandlers } from "./outputs.ts";
+import { jsonResponse, problemResponse, Refusal } from "./problem-response.ts";
+
+const REQUEST_ID = /^[A-Za-z0-9._=-]{8,64}$/;
+
+/** The caller's id for the request when it is harmless, else a new one. */
+function requestIdOf(request: Request): string {
+  const given = request.headers.get("x-request-id");
+  return given !== null && REQUEST_ID.test(given) ? given : crypto.randomUUID();
+}
+
+type LooseHandler = (call: { user: unknown; params: unknown; query: unknown; body: unknown; requestId: string }) => Promise<unknown>;
+
+/** A malformed id names nothing: 404 like an unknown one. */
+function readParams(route: Route, params: Record<string, string>): { readonly id?: string } | undefined {
+  if (route.params === undefined) return undefined;
+  const read = route.params.safeParse(params);
+  if (!read.success) throw new SchedulerError("not-found", "there is nothing at this address");
+  return read.data;
+}
+
+function readQuery(route: Route, url: string): unknown {
+  if (route.query === undefined) return undefined;
+  const query: Record<string, string> = {};
+  for (const [key, value] of new URL(url).searchParams) {
+    if (key in query) throw new SchedulerError("invalid-input", `the query names ${key} twice`);
+    query[key] = value;
+  }
+  return parseShape(route.query, query, "the query is not what this address takes");
+}
+
+async function serve(
+  deps: HttpDeps,
+  at: { readonly route: Route; readonly handler: LooseHandler },
+  request: { readonly raw: Request; readonly params: Record<string, string>; readonly id: string },
+): Promise<Response> {
+  const { route, handler } = at;
+  const { raw, id: requestId } = request;
+  const user = await authenticate(deps, route, raw);
+  const params = readParams(route, request.params);
+  await authorize(deps, route, user, params?.id);
+  const query = readQuery(route, raw.url);
+  checkContentType(route, raw);
+  const bytes = route.method === "POST" ? await readBytes(raw) : new Uint8Array(0);
+  const body = decodeBody(route, raw, bytes);
+  const call = { user, params, query, body, requestId };
+  const { success } = route;
+  if ("bytes" in success) return (await handler(call)) as Response;
+  const run = async () => ({ status: success.status, text: JSON.stringify(await handler(call)) });
+  return runOnce(deps, { route, request: raw, bytes, user, run });
+}
+
+/** Headers that every answer has; nothing here is for caches. */
+function finish(response: Response, requestId: string): Response {
+  response.headers.set("x-request-id", requestId);
+  response.headers.set("x-content-type-options", "nosniff");
+  if (!response.headers.has("cache-control")) response.headers.set("cache-control", "no-store");
+  return response;
+}
+
+function logFailure(
+  deps: HttpDeps,
+  error: unknown,
+  facts: { readonly requestId: string; readonly method: string; readonly path: string },
+): void {
+  const kind = error instanceof SchedulerError ? error.kind : "internal";
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause.message : undefined;
+  deps.logger.error("request failed", { ...facts, kind, error: error instanceof Error ? error.message : String(error), cause });
+}
+
+/** Path of the table as Hono writes it. */
+const patternOf = (route: Route): string => route.path.replace(/\{(\w+)\}/g, ":$1");
+
+const isAt = (route: Route, path: string): boolean =>
+  new RegExp(`^${route.path.replace(/[.]/g, "\\.").replace(/\{\w+\}/g, "[^/]+")}$`).test(path);
+
+/** 405 with the methods that the address does take, or 404. */
+function unknownAddress(path: string): Refusal | SchedulerError {
+  const methods = OPERATION_IDS.map(routeOf)
+    .filter((route) => isAt(route, path))
+    .map((route) => route.method);
+  if (methods.length === 0) return new SchedulerError("not-found", "there is nothing at this address");
+  const allow = [...new Set(methods)].join(", ");
+  return new Refusal("method-not-allowed", `this address takes ${allow}`, { allow });
+}
+
+export interface HttpApp {
+  /** Never rejects: whatever goes wrong is a problem response. */
+  fetch(request: Request): Promise<Response>;
+}
+
+export function createHttpApp(deps: HttpDeps): HttpApp {
+  const handlers: Handlers = {
+    ...createAccountHandlers(deps),
+    ...createExperimentHandlers(deps),
+    ...createOutputHandlers(deps),
+    ...createResourceHandlers(deps),
+  };
+  const app = new Hono<{ Bindings: { requestId: string } }>();
+  const fail = (error: unknown, request: Request, requestId: string): Response => {
+    const response = problemResponse(error, requestId);
+    if (response.status >= 500) logFailure(deps, error, { requestId, method: request.method, path: new URL(request.url).pathname });
+    return response;
+  };
+  for (const id of Object.keys(routes) as OperationId[]) {
+    const route = routeOf(id);
+    // The handler's own types hold per operation; here they are one of many.
+    const handler = handlers[id] as LooseHandler;
+    app.on(route.method, patternOf(route), (c) =>
+      serve(deps, { route, handler }, { raw: c.req.raw, params: c.req.param(), id: c.env.requestId }),
+    );
+  }
+  let document: Promise<string> | undefined;
+  app.get("/openapi.json", async () => {
+    document ??= import("#api/openapi.ts").then(({ openApiText }) => openApiText(deps.version));
+    return jsonResponse(200, await document, { "cache-control": "public, max-age=300" });
+  });
+  app.notFound((c) => fail(unknownAddress(c.req.path), c.req.raw, c.env.requestId));
+  app.onError((error, c) => fail(error, c.req.raw, c.env.requestId));
+  return {
+    async fetch(request) {
+      const requestId = requestIdOf(request);
+      try {
+        return finish(await app.fetch(request, { requestId }), requestId);
+      } catch (error) {
+        return finish(fail(error, request, requestId), requestId);
+      }
+    },
+  };
+}

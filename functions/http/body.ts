@@ -1,0 +1,79 @@
+/** DECODE of bodies: limits and content types first, then the bytes, then their shape. */
+import { complaintsOf } from "#api/problem.ts";
+import { EXPERIMENT_FILE, EXPERIMENT_FILE_TYPES, JSON_TYPE, type Route } from "#api/routes.ts";
+import { SchedulerError } from "#domain/error.ts";
+import type { z } from "zod";
+import { REQUEST_BYTES_MAX } from "./limits.ts";
+import { Refusal } from "./problem-response.ts";
+
+const tooLarge = (): SchedulerError => new SchedulerError("too-large", `a request may have at most ${REQUEST_BYTES_MAX} bytes`);
+
+/** Reads at most {@link REQUEST_BYTES_MAX} bytes, whatever the headers promise. */
+export async function readBytes(request: Request): Promise<Uint8Array> {
+  if (Number(request.headers.get("content-length") ?? 0) > REQUEST_BYTES_MAX) throw tooLarge();
+  if (request.body === null) return new Uint8Array(0);
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of request.body) {
+    bytes += chunk.byteLength;
+    if (bytes > REQUEST_BYTES_MAX) throw tooLarge();
+    chunks.push(chunk);
+  }
+  return chunks.length === 1 ? (chunks[0] as Uint8Array) : new Uint8Array(Buffer.concat(chunks));
+}
+
+/** The media type without its parameters; a charset other than UTF-8 is refused. */
+function mediaTypeOf(request: Request): string {
+  const [type = "", ...parameters] = (request.headers.get("content-type") ?? "").toLowerCase().split(";");
+  for (const parameter of parameters) {
+    const [key, value = ""] = parameter.split("=").map((text) => text.trim());
+    if (key === "charset" && value.replaceAll('"', "") !== "utf-8") throw new Refusal("unsupported-media-type", "send the text in UTF-8");
+  }
+  return type.trim();
+}
+
+/** Before the body is read, so that a wrong type costs nothing. */
+export function checkContentType(route: Route, request: Request): void {
+  if (route.body === undefined) return;
+  const taken: readonly string[] = route.body === EXPERIMENT_FILE ? EXPERIMENT_FILE_TYPES : [JSON_TYPE];
+  if (!taken.includes(mediaTypeOf(request))) {
+    throw new Refusal("unsupported-media-type", `send it as ${taken.join(" or ")}`, { accept: taken.join(", ") });
+  }
+}
+
+const invalid = (message: string): SchedulerError => new SchedulerError("invalid-input", message);
+
+function parseJson(bytes: Uint8Array): unknown {
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw invalid("the body is not UTF-8");
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw invalid(`the body is not JSON: ${error instanceof Error ? error.message : ""}`);
+  }
+}
+
+/** The text inside `{"file": "…"}`, or `undefined` when that is not what it is (then it is the experiment itself). */
+function wrappedFile(bytes: Uint8Array): Uint8Array | undefined {
+  const value = parseJson(bytes);
+  if (typeof value !== "object" || value === null || !("file" in value) || Object.keys(value).length !== 1) return undefined;
+  if (typeof value.file !== "string") throw invalid('"file" must be the text of an experiment file');
+  return new TextEncoder().encode(value.file);
+}
+
+export function decodeBody(route: Route, request: Request, bytes: Uint8Array): unknown {
+  if (route.body === undefined) return undefined;
+  if (bytes.byteLength === 0) throw invalid("the body is empty");
+  if (route.body === EXPERIMENT_FILE) return mediaTypeOf(request) === JSON_TYPE ? (wrappedFile(bytes) ?? bytes) : bytes;
+  return parseShape(route.body, parseJson(bytes), "the body is not what this address takes");
+}
+
+export function parseShape(shape: z.ZodType, value: unknown, message: string): unknown {
+  const read = shape.safeParse(value);
+  if (read.success) return read.data;
+  throw new SchedulerError("invalid-input", message, { complaints: complaintsOf(read.error) });
+}

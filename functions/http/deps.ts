@@ -1,0 +1,72 @@
+/** What the HTTP application asks of the rooms, as small interfaces. */
+import type { ExperimentSpec } from "#api/schema/experiment.ts";
+import type { ResourceRequest } from "#api/schema/resource.ts";
+import type { ExperimentOrchestrator, OutputView } from "#core/experiment-orchestrator/index.ts";
+import type { UserId } from "#domain/id.ts";
+import type { Plan } from "#domain/plan.ts";
+import type { Resource } from "#domain/resource.ts";
+import type { Worker } from "#domain/worker.ts";
+
+export interface User {
+  readonly id: UserId;
+  readonly name: string;
+}
+
+export interface Accounts {
+  /** Throws `unauthenticated` without saying which of the two was wrong. */
+  login(name: string, password: string): Promise<{ readonly token: string; readonly expiresAtMs: number; readonly user: User }>;
+  /** Throws `unauthenticated` for forged, expired and withdrawn tokens. */
+  authenticate(token: string): Promise<User>;
+}
+
+export interface AuthorizedObject {
+  readonly type: "user" | "deployment" | "experiment";
+  readonly id: string;
+}
+
+/** The part of the port that is used here. */
+export interface Authorization {
+  check(subject: AuthorizedObject, permission: string, object: AuthorizedObject): Promise<boolean>;
+  write(
+    relations: readonly { readonly object: AuthorizedObject; readonly relation: string; readonly subject: AuthorizedObject }[],
+  ): Promise<void>;
+}
+
+export interface Idempotency {
+  begin(
+    user: string,
+    key: string,
+    fingerprint: string,
+    expiresAtMs: number,
+  ): Promise<{ readonly fingerprint: string; readonly answer?: { readonly status: number; readonly body: string } } | undefined>;
+  finish(user: string, key: string, answer: { readonly status: number; readonly body: string }): Promise<void>;
+  abandon(user: string, key: string): Promise<void>;
+}
+
+type LogFacts = Readonly<Record<string, string | number | boolean | undefined>>;
+
+export interface HttpDeps {
+  readonly accounts: Accounts;
+  readonly orchestrator: ExperimentOrchestrator;
+  /** From the file's meaning to a plan; throws `invalid-input` with complaints. */
+  readonly compilePlan: (spec: ExperimentSpec) => Plan;
+  readonly authorization: Authorization;
+  /** The deployment's id in the authorization system. */
+  readonly deploymentId: string;
+  readonly resources: {
+    list(): Promise<readonly Resource[]>;
+    /** Throws `conflict` when the name is taken. */
+    register(request: { readonly owner: UserId; readonly resource: ResourceRequest }): Promise<Resource>;
+  };
+  readonly workers: { list(): Promise<readonly Worker[]> };
+  readonly idempotency: Idempotency;
+  /** A signed URL for a large output; `undefined`: it is streamed instead. */
+  readonly signOutput?: (output: OutputView) => Promise<string | undefined>;
+  readonly clock: { now(): number };
+  readonly logger: {
+    info(message: string, facts?: LogFacts): void;
+    warn(message: string, facts?: LogFacts): void;
+    error(message: string, facts?: LogFacts): void;
+  };
+  readonly version: string;
+}

@@ -1,0 +1,112 @@
+/** Experiments and tasks. */
+import { parseExperimentFile } from "#api/experiment-file.ts";
+import type { ExperimentSummary, ExperimentViewAnswer, TaskDetailAnswer, TaskViewAnswer } from "#api/schema/experiment-view.ts";
+import { summarizePlan } from "#api/schema/plan-summary.ts";
+import type { AttemptView, ExperimentView, TaskDetail, TaskView } from "#core/experiment-orchestrator/index.ts";
+import { SchedulerError } from "#domain/error.ts";
+import type { Experiment } from "#domain/experiment.ts";
+import type { Handlers } from "./call.ts";
+import type { HttpDeps } from "./deps.ts";
+
+type Operations =
+  | "planExperiment"
+  | "createExperiment"
+  | "listExperiments"
+  | "getExperiment"
+  | "submitExperiment"
+  | "cancelExperiment"
+  | "listTasks"
+  | "getTask";
+
+const timesOf = (e: { readonly startedAtMs?: number; readonly endedAtMs?: number }) => ({
+  ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }),
+  ...(e.endedAtMs === undefined ? {} : { endedAtMs: e.endedAtMs }),
+});
+
+/** Only what the contract names: plan hash, gates and versions stay inside. */
+const summaryOf = (e: Experiment): ExperimentSummary => ({
+  id: e.id,
+  name: e.name,
+  owner: e.owner,
+  status: e.status,
+  priority: e.priority,
+  tasks: e.taskCount,
+  createdAtMs: e.createdAtMs,
+  ...timesOf(e),
+});
+
+const viewOf = (v: ExperimentView): ExperimentViewAnswer => ({
+  id: v.id,
+  name: v.name,
+  owner: v.owner,
+  status: v.status,
+  priority: v.priority,
+  tasks: v.tasks,
+  createdAtMs: v.createdAtMs,
+  ...timesOf(v),
+  labels: { ...v.labels },
+  sets: v.sets.map(({ set, total, done, failed, skipped, leased }) => ({ set, total, done, failed, skipped, leased })),
+});
+
+const taskOf = (t: TaskView): TaskViewAnswer => ({
+  task: t.task,
+  set: t.set,
+  number: t.number,
+  state: t.state,
+  parameters: { ...t.parameters },
+  attempts: t.attempts,
+});
+
+/** Inline contents of outputs are left out: they have an address of their own. */
+function attemptOf(a: AttemptView): TaskDetailAnswer["history"][number] {
+  const known = { epoch: a.epoch, worker: a.worker, committed: a.committed };
+  if (a.result === undefined) return known;
+  const outputs = a.result.outputs.map(({ name, path, sha256, bytes }) => ({ name, path, sha256, bytes }));
+  return { ...known, result: { ...a.result, outputs } };
+}
+
+const detailOf = (t: TaskDetail): TaskDetailAnswer => ({ ...taskOf(t), dependsOn: [...t.dependsOn], history: t.history.map(attemptOf) });
+
+const cursorOf = (page: { readonly cursor?: string }) => (page.cursor === undefined ? {} : { cursor: page.cursor });
+
+export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
+  const { orchestrator, authorization, compilePlan } = deps;
+
+  /** Once it is created the answer names it, whatever becomes of the submit: else a repeated request makes another. */
+  async function submitCreated(created: Experiment, requestId: string): Promise<Experiment> {
+    try {
+      return await orchestrator.submit(created.id);
+    } catch (error) {
+      if (!(error instanceof SchedulerError) || error.disposition !== "retryable") throw error;
+      deps.logger.warn("created, not submitted", { experiment: created.id, requestId, kind: error.kind });
+      return created;
+    }
+  }
+
+  return {
+    planExperiment: async ({ body }) => summarizePlan(compilePlan(parseExperimentFile(body))),
+    createExperiment: async ({ body, query, user, requestId }) => {
+      const spec = parseExperimentFile(body);
+      const plan = compilePlan(spec);
+      const created = await orchestrator.create({ owner: user.id, plan, priority: spec.priority ?? 0 });
+      const object = { type: "experiment", id: created.id } as const;
+      await authorization.write([
+        { object, relation: "owner", subject: { type: "user", id: user.id } },
+        { object, relation: "deployment", subject: { type: "deployment", id: deps.deploymentId } },
+      ]);
+      return summaryOf(query.submit === "true" ? await submitCreated(created, requestId) : created);
+    },
+    listExperiments: async ({ user, query }) => {
+      const page = await orchestrator.list(user.id, query);
+      return { items: page.items.map(summaryOf), ...cursorOf(page) };
+    },
+    getExperiment: async ({ params }) => viewOf(await orchestrator.view(params.id)),
+    submitExperiment: async ({ params }) => summaryOf(await orchestrator.submit(params.id)),
+    cancelExperiment: async ({ params }) => summaryOf(await orchestrator.cancel(params.id)),
+    listTasks: async ({ params, query }) => {
+      const page = await orchestrator.tasks(params.id, query);
+      return { items: page.items.map(taskOf), ...cursorOf(page) };
+    },
+    getTask: async ({ params }) => detailOf(await orchestrator.task(params.id, params.set, params.number)),
+  };
+}

@@ -1,0 +1,69 @@
+/**
+ * Idempotency keys: a POST repeated with the same key has one effect and one answer.
+ *
+ *   begin ── absent ──> run ── success ──> finish (the answer is kept for a day)
+ *     │                  └──── refused or failed ──> abandon (nothing was promised; the key may be used again)
+ *     ├── other fingerprint ──> 422      ├── no answer yet ──> 409      └── answer ──> the same answer again
+ *
+ * Keys belong to their user. A process that dies in between leaves the key "still running" until it expires: that is
+ * the safe side, since its effect is unknown.
+ */
+import type { Route } from "#api/routes.ts";
+import { SchedulerError } from "#domain/error.ts";
+import type { HttpDeps, User } from "./deps.ts";
+import { IDEMPOTENCY_KEEP_MS } from "./limits.ts";
+import { jsonResponse, Refusal } from "./problem-response.ts";
+
+const KEY = /^[\x21-\x7e]{1,128}$/;
+export const REPLAYED_HEADER = "idempotency-replayed";
+
+async function fingerprintOf(request: Request, bytes: Uint8Array): Promise<string> {
+  const { pathname, search } = new URL(request.url);
+  const head = new TextEncoder().encode(`${request.method}\n${pathname}${search}\n${request.headers.get("content-type") ?? ""}\n`);
+  const digest = await crypto.subtle.digest("SHA-256", new Uint8Array(Buffer.concat([head, bytes])));
+  return Buffer.from(digest).toString("hex");
+}
+
+interface Once {
+  readonly route: Route;
+  readonly request: Request;
+  readonly bytes: Uint8Array;
+  readonly user: User | undefined;
+  /** Resolves to the text of a successful answer. */
+  readonly run: () => Promise<{ readonly status: number; readonly text: string }>;
+}
+
+export async function runOnce(deps: HttpDeps, { route, request, bytes, user, run }: Once): Promise<Response> {
+  const key = request.headers.get("idempotency-key");
+  if (key === null || !route.idempotent || user === undefined) {
+    const { status, text } = await run();
+    return jsonResponse(status, text);
+  }
+  if (!KEY.test(key)) throw new SchedulerError("invalid-input", "an idempotency key is 1 to 128 visible ASCII characters");
+  const fingerprint = await fingerprintOf(request, bytes);
+  const held = await deps.idempotency.begin(user.id, key, fingerprint, deps.clock.now() + IDEMPOTENCY_KEEP_MS);
+  if (held !== undefined) return replay(held, fingerprint);
+  let answer: { readonly status: number; readonly text: string };
+  try {
+    answer = await run();
+  } catch (error) {
+    await deps.idempotency.abandon(user.id, key);
+    throw error;
+  }
+  await deps.idempotency.finish(user.id, key, { status: answer.status, body: answer.text });
+  return jsonResponse(answer.status, answer.text);
+}
+
+function replay(
+  held: { readonly fingerprint: string; readonly answer?: { readonly status: number; readonly body: string } },
+  fingerprint: string,
+): Response {
+  if (held.fingerprint !== fingerprint)
+    throw new Refusal("idempotency-mismatch", "this idempotency key was used for another request: use a new one");
+  if (held.answer === undefined) {
+    throw new Refusal("idempotency-in-progress", "the first request with this key is still running: try again shortly", {
+      "retry-after": "1",
+    });
+  }
+  return jsonResponse(held.answer.status, held.answer.body, { [REPLAYED_HEADER]: "true" });
+}
