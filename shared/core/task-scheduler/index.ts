@@ -6,9 +6,11 @@
  * after all it depends on is committed; T6 a canceled or paused experiment hands out nothing new; W1, W2.
  */
 import type { LeaseKey } from "#domain/lease.ts";
+import type { ExperimentId } from "#domain/id.ts";
 import type { SegmentKey } from "#domain/segment.ts";
 import { type Control, createControl } from "./control.ts";
 import { createPass, type Hint, type PassDeps, type PassReport } from "./pass.ts";
+import { createSweep } from "./sweep.ts";
 import { createSettlement, type Settlement } from "./settlement.ts";
 
 export type { Control, TurnReport, TurnRequest } from "./control.ts";
@@ -22,6 +24,8 @@ export interface TaskScheduler extends Settlement {
   readonly control: Control;
   /** One pass; see pass.ts. Hints may be empty: then everything live is looked at. */
   schedule(hints: readonly Hint[]): Promise<PassReport>;
+  /** The timer's backstop for lost hints and dead sagas; gives the live experiments that it visited. */
+  sweep(): Promise<readonly ExperimentId[]>;
 }
 
 export type TaskSchedulerDeps = Omit<PassDeps, "control">;
@@ -29,7 +33,7 @@ export type TaskSchedulerDeps = Omit<PassDeps, "control">;
 export function createTaskScheduler(deps: TaskSchedulerDeps): TaskScheduler {
   const settlement = createSettlement(deps);
   const control = createControl({ ...deps, settlement });
-  return { settle: settlement.settle, control, schedule: createPass({ ...deps, control }) };
+  return { settle: settlement.settle, control, schedule: createPass({ ...deps, control }), sweep: createSweep({ ...deps, control }) };
 }
 
 /** Groups requests by the segment that they are for. */

@@ -32,3 +32,5 @@ export const WRITE_TRIES = 8;
 export const WRITE_JITTER_MS = 25;
 /** Hint to oneself when a pass was refused everywhere although room and work are there (index lag). */
 export const REPEAT_HINT_MS = 1_000;
+/** Live experiments visited by one timer sweep. */
+export const EXPERIMENTS_PER_SWEEP = 1_000;

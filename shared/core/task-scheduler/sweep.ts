@@ -1,0 +1,24 @@
+/** The timer's backstop: every live experiment is looked at, whatever hints were lost; sagas whose process died go on. */
+import type { ExperimentId } from "#domain/id.ts";
+import type { TaskStore } from "#ports/task-store.ts";
+import type { Control } from "./control.ts";
+import { EXPERIMENTS_PER_SWEEP } from "./limits.ts";
+import type { Hint } from "./pass.ts";
+
+export interface SweepDeps {
+  readonly store: TaskStore;
+  readonly control: Control;
+  readonly hint: (hint: Hint, delayMs: number) => Promise<void>;
+}
+
+export function createSweep(deps: SweepDeps): () => Promise<readonly ExperimentId[]> {
+  return async () => {
+    const live = await deps.store.liveExperiments(EXPERIMENTS_PER_SWEEP);
+    for (const e of live) {
+      if (e.status === "RETRYING") await deps.control.finishRetry(e.id);
+      if (e.status === "CANCELED") await deps.control.sweepCanceled(e.id);
+      else await deps.hint({ experiment: e.id }, 0);
+    }
+    return live.map((e) => e.id);
+  };
+}
