@@ -1,0 +1,127 @@
+import { mkdtemp, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { describe, expect, it } from "vitest";
+import { createMemoryMessageQueue } from "#adapters/memory/message-queue.ts";
+import { openSqliteMessageQueue } from "#adapters/sqlite/message-queue.ts";
+import { createSystemClock } from "#adapters/system/clock.ts";
+import { createFakeClock } from "../support/fake-clock.ts";
+import { describeMessageQueue, describeSharedMessageQueue } from "./message-queue.contract.ts";
+
+const NOW = { limit: 10, waitMs: 0, visibilityMs: 30_000 };
+
+async function makeFolder(): Promise<{ readonly file: string } & AsyncDisposable> {
+  const folder = await mkdtemp(join(tmpdir(), "queue-"));
+  return { file: join(folder, "queue.db"), [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
+}
+
+describeMessageQueue("memory", async () => {
+  const clock = createFakeClock();
+  return { subject: createMemoryMessageQueue({ clock, receivesMax: 2 }), dispose: async () => {}, advance: (ms) => clock.advance(ms), receivesMax: 2 };
+});
+
+describeMessageQueue("sqlite", async () => {
+  const clock = createFakeClock();
+  const folder = await makeFolder();
+  const subject = await openSqliteMessageQueue({ file: folder.file, clock, receivesMax: 2 });
+  const dispose = async (): Promise<void> => {
+    await subject.close();
+    await folder[Symbol.asyncDispose]();
+  };
+  return { subject, dispose, advance: (ms) => clock.advance(ms), receivesMax: 2 };
+});
+
+describeSharedMessageQueue("sqlite", async () => {
+  const folder = await makeFolder();
+  const subject = await openSqliteMessageQueue({ file: folder.file, clock: createSystemClock() });
+  const dispose = async (): Promise<void> => {
+    await subject.close();
+    await folder[Symbol.asyncDispose]();
+  };
+  return { subject, dispose, address: { kind: "sqlite", file: folder.file } };
+});
+
+describe("memory queue", () => {
+  it("gives messages out in the order they were sent, the same way every time", async () => {
+    const run = async (): Promise<string[]> => {
+      const queue = createMemoryMessageQueue({ clock: createFakeClock() });
+      for (const body of ["c", "a", "b"]) await queue.send("orders", body);
+      return (await queue.receive("orders", NOW)).map((m) => `${m.id} ${m.receipt} ${m.body}`);
+    };
+    expect(await run()).toEqual(["1 1.1 c", "2 2.1 a", "3 3.1 b"]);
+    expect(await run()).toEqual(await run());
+  });
+
+  it("leaves no sleeper behind when a receive has ended", async () => {
+    const clock = createFakeClock();
+    const queue = createMemoryMessageQueue({ clock });
+    await queue.send("orders", "a", { delayMs: 50_000 });
+    const received = queue.receive("orders", { ...NOW, waitMs: 60_000 });
+    await queue.send("orders", "b");
+    expect(await received).toHaveLength(1);
+    expect(clock.sleepers()).toBe(0);
+  });
+});
+
+describe("sqlite queue", () => {
+  it("keeps messages over a restart, hidden ones hidden", async () => {
+    await using folder = await makeFolder();
+    const clock = createFakeClock();
+    {
+      await using queue = await openSqliteMessageQueue({ file: folder.file, clock });
+      await queue.send("orders", "hidden");
+      await queue.receive("orders", { ...NOW, visibilityMs: 5_000 });
+      await queue.send("orders", "waiting");
+    }
+    await using queue = await openSqliteMessageQueue({ file: folder.file, clock });
+    expect((await queue.receive("orders", NOW)).map((m) => m.body)).toEqual(["waiting"]);
+    await clock.advance(5_000);
+    expect(await queue.receive("orders", NOW)).toMatchObject([{ body: "hidden", receives: 2 }]);
+  });
+
+  it("gives a new message out although the clock went back", async () => {
+    await using folder = await makeFolder();
+    const clock = createFakeClock();
+    await using queue = await openSqliteMessageQueue({ file: folder.file, clock });
+    await queue.send("orders", "a");
+    clock.jump(-3_600_000);
+    expect(await queue.receive("orders", NOW)).toHaveLength(1);
+  });
+
+  it("refuses a file of another format and leaves it alone", async () => {
+    await using folder = await makeFolder();
+    const other = new DatabaseSync(folder.file);
+    other.exec("PRAGMA user_version = 99");
+    other.close();
+    await expect(openSqliteMessageQueue({ file: folder.file, clock: createFakeClock() })).rejects.toMatchObject({ kind: "version-mismatch" });
+  });
+
+  it("opens one new file from eight places at once", async () => {
+    await using folder = await makeFolder();
+    const clock = createSystemClock();
+    const queues = await Promise.all(Array.from({ length: 8 }, () => openSqliteMessageQueue({ file: folder.file, clock })));
+    await Promise.all(queues.map((queue, i) => queue.send("orders", `${i}`)));
+    expect(await queues[0]?.depth("orders")).toBe(8);
+    await Promise.all(queues.map((queue) => queue.close()));
+  });
+
+  it("keeps its file from other users", async () => {
+    await using folder = await makeFolder();
+    await using queue = await openSqliteMessageQueue({ file: folder.file, clock: createFakeClock() });
+    await queue.send("orders", "a");
+    for (const suffix of ["", "-wal", "-shm", "-bell"]) expect((await stat(folder.file + suffix)).mode & 0o077).toBe(0);
+  });
+
+  it("ends waiting receives when it is closed and refuses later calls", async () => {
+    await using folder = await makeFolder();
+    const clock = createFakeClock();
+    const queue = await openSqliteMessageQueue({ file: folder.file, clock });
+    const received = queue.receive("orders", { ...NOW, waitMs: 60_000 });
+    await clock.advance(1);
+    await queue.close();
+    expect(await received).toEqual([]);
+    expect(clock.sleepers()).toBe(0);
+    await expect(queue.send("orders", "a")).rejects.toMatchObject({ kind: "unavailable" });
+  });
+});
