@@ -36,21 +36,22 @@ import { JournalLost, openRelationshipJournal, type RelationshipJournal, relatio
 
 /** SpiceDB's own limit of updates in one write. */
 const REPLAY_BATCH = 1_000;
-const STOP_WITHIN_MS = 2_000;
+const STOP_WITHIN_MS = 500;
 
-export interface AuthorizationEngine {
+interface AuthorizationEngine {
   readonly port: number;
+  /** For the end of the process only. */
   stop(): Promise<void>;
 }
 
-export interface EngineOptions {
+interface EngineOptions {
   readonly journalPath: string;
   readonly presharedKey: string;
   /** 0 = any free port. */
   readonly port: number;
 }
 
-export async function startAuthorizationEngine(options: EngineOptions): Promise<AuthorizationEngine> {
+async function startAuthorizationEngine(options: EngineOptions): Promise<AuthorizationEngine> {
   const journal = openRelationshipJournal(options.journalPath);
   const schema = await readSchema();
   const db = await EmbeddedSpiceDB.start(schema);
@@ -61,7 +62,9 @@ export async function startAuthorizationEngine(options: EngineOptions): Promise<
   serve(server, v1.PermissionsService, { ...unaryCalls(db, journal), ...streamedCalls(streams) }, options.presharedKey);
   serve(server, v1.SchemaService, schemaCalls(db, schema), options.presharedKey);
   const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync(`127.0.0.1:${options.port}`, ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound))),
+    server.bindAsync(`127.0.0.1:${options.port}`, ServerCredentials.createInsecure(), (error, bound) =>
+      error ? reject(error) : resolve(bound),
+    ),
   );
   return {
     port,
@@ -69,8 +72,7 @@ export async function startAuthorizationEngine(options: EngineOptions): Promise<
       const force = setTimeout(() => server.forceShutdown(), STOP_WITHIN_MS);
       await new Promise((resolve) => server.tryShutdown(resolve));
       clearTimeout(force);
-      streams.close();
-      db.close();
+      // The engine is not closed: its own graceful stop takes 5 s once a stream was open, and nothing in it is to be kept.
       rmSync(db.streamingAddress(), { force: true });
       journal.close();
     },
@@ -144,7 +146,11 @@ function changeOf(request: v1.WriteRelationshipsRequest): { put: v1.Relationship
 }
 
 /** What a filter, its limit and its preconditions deleted is found by reading before and after. */
-async function deleteRelationships(engine: v1.ZedPromiseClientInterface, journal: RelationshipJournal, request: v1.DeleteRelationshipsRequest): Promise<Uint8Array> {
+async function deleteRelationships(
+  engine: v1.ZedPromiseClientInterface,
+  journal: RelationshipJournal,
+  request: v1.DeleteRelationshipsRequest,
+): Promise<Uint8Array> {
   const matching = async (): Promise<v1.Relationship[]> => {
     const consistency = v1.Consistency.create({ requirement: { oneofKind: "fullyConsistent", fullyConsistent: true } });
     const relationshipFilter = request.relationshipFilter;
@@ -164,16 +170,18 @@ async function deleteRelationships(engine: v1.ZedPromiseClientInterface, journal
 }
 
 function streamedCalls(streams: Client): Record<string, handleServerStreamingCall<Buffer, Buffer>> {
-  const pass = (method: string): handleServerStreamingCall<Buffer, Buffer> => (call) => {
-    const upstream = streams.makeServerStreamRequest(`/${v1.PermissionsService.typeName}/${method}`, same, same, call.request);
-    upstream.on("data", (message: Buffer) => {
-      if (!call.write(message)) upstream.pause();
-    });
-    call.on("drain", () => upstream.resume());
-    call.on("cancelled", () => upstream.cancel());
-    upstream.on("error", (error: ServiceError) => call.emit("error", { code: error.code, details: error.details }));
-    upstream.on("end", () => call.end());
-  };
+  const pass =
+    (method: string): handleServerStreamingCall<Buffer, Buffer> =>
+    (call) => {
+      const upstream = streams.makeServerStreamRequest(`/${v1.PermissionsService.typeName}/${method}`, same, same, call.request);
+      upstream.on("data", (message: Buffer) => {
+        if (!call.write(message)) upstream.pause();
+      });
+      call.on("drain", () => upstream.resume());
+      call.on("cancelled", () => upstream.cancel());
+      upstream.on("error", (error: ServiceError) => call.emit("error", { code: error.code, details: error.details }));
+      upstream.on("end", () => call.end());
+    };
   return { ReadRelationships: pass("ReadRelationships"), LookupResources: pass("LookupResources"), LookupSubjects: pass("LookupSubjects") };
 }
 
@@ -184,7 +192,8 @@ function schemaCalls(db: EmbeddedSpiceDB, schema: string): Record<string, BytesC
     ReadSchema: async (bytes) => v1.ReadSchemaResponse.toBinary(await engine.readSchema(v1.ReadSchemaRequest.fromBinary(bytes))),
     WriteSchema: async (bytes) => {
       const request = v1.WriteSchemaRequest.fromBinary(bytes);
-      if (request.schema !== schema) throw new Error("rpc error: code = FailedPrecondition desc = the embedded engine keeps the schema of its own version");
+      if (request.schema !== schema)
+        throw new Error("rpc error: code = FailedPrecondition desc = the embedded engine keeps the schema of its own version");
       return v1.WriteSchemaResponse.toBinary(await engine.writeSchema(request));
     },
   };
@@ -223,7 +232,10 @@ function answerUnary(handler: BytesCall, isAllowed: (metadata: Metadata) => bool
   };
 }
 
-function guardStream(handler: handleServerStreamingCall<Buffer, Buffer>, isAllowed: (metadata: Metadata) => boolean): handleServerStreamingCall<Buffer, Buffer> {
+function guardStream(
+  handler: handleServerStreamingCall<Buffer, Buffer>,
+  isAllowed: (metadata: Metadata) => boolean,
+): handleServerStreamingCall<Buffer, Buffer> {
   return (call) => {
     if (isAllowed(call.metadata)) handler(call);
     else call.emit("error", NO_KEY);
@@ -239,23 +251,31 @@ function keyCheck(presharedKey: string): (metadata: Metadata) => boolean {
 /** FFI errors arrive as text: `rpc error: code = InvalidArgument desc = …`. */
 function asStatus(error: unknown): { code: status; details: string } {
   const message = error instanceof Error ? error.message : String(error);
-  const [, name, details] = /^rpc error: code = (\w+) desc = ([^]*)$/.exec(message) ?? [];
+  const [, name, details] = /^rpc error: code = (\w+) desc = (.*)$/s.exec(message) ?? [];
   const key = name?.replace(/(?<=[a-z])[A-Z]/g, (letter) => `_${letter}`).toUpperCase() as keyof typeof status | undefined;
   if (key !== undefined && details !== undefined && key in status) return { code: status[key], details };
   return { code: status.INTERNAL, details: message };
 }
 
 function leaveAtOnce(error: Error): never {
-  process.stderr.write(`${error.message}: ${error.cause instanceof Error ? error.cause.message : ""}; leaving, so that the next start reads the disk\n`);
+  process.stderr.write(
+    `${error.message}: ${error.cause instanceof Error ? error.cause.message : ""}; leaving, so that the next start reads the disk\n`,
+  );
   process.exit(1);
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { journal: { type: "string" }, "key-file": { type: "string" }, port: { type: "string", default: "0" } } });
+  const { values } = parseArgs({
+    options: { journal: { type: "string" }, "key-file": { type: "string" }, port: { type: "string", default: "0" } },
+  });
   if (values.journal === undefined || values["key-file"] === undefined) {
     throw new Error("usage: authorization-engine.ts --journal <file> --key-file <file> [--port <n>]");
   }
-  const engine = await startAuthorizationEngine({ journalPath: values.journal, presharedKey: ensureKeyFile(values["key-file"]), port: Number(values.port) });
+  const engine = await startAuthorizationEngine({
+    journalPath: values.journal,
+    presharedKey: ensureKeyFile(values["key-file"]),
+    port: Number(values.port),
+  });
   const leave = () => void engine.stop().finally(() => process.exit(0));
   process.once("SIGTERM", leave).once("SIGINT", leave);
   exitWithParent(leave);

@@ -37,7 +37,9 @@ export class JournalLost extends Error {
 /** Opens or creates the file. Throws when another process has it open or its version is not ours. */
 export function openRelationshipJournal(path: string): RelationshipJournal {
   const db = openDatabase(path);
-  const put = db.prepare("INSERT INTO relationship (name, message) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET message = excluded.message");
+  const put = db.prepare(
+    "INSERT INTO relationship (name, message) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET message = excluded.message",
+  );
   const drop = db.prepare("DELETE FROM relationship WHERE name = ?");
   const page = db.prepare("SELECT name, message FROM relationship WHERE name > ? ORDER BY name LIMIT ?");
   const putNote = db.prepare("INSERT INTO note (name, text) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET text = excluded.text");
@@ -67,13 +69,13 @@ export function openRelationshipJournal(path: string): RelationshipJournal {
       for (let last = ""; ; ) {
         const rows = page.all(last, batch);
         if (rows.length === 0) return;
-        yield rows.map((row) => v1.Relationship.fromBinary(row["message"] as Uint8Array));
-        last = rows[rows.length - 1]?.["name"] as string;
+        yield rows.map((row) => v1.Relationship.fromBinary(row.message as Uint8Array));
+        last = rows[rows.length - 1]?.name as string;
       }
     },
 
     note: (name, text) => void putNote.run(name, text),
-    readNote: (name) => getNote.get(name)?.["text"] as string | undefined,
+    readNote: (name) => getNote.get(name)?.text as string | undefined,
     close: () => db.close(),
   };
 }
@@ -90,7 +92,7 @@ function openDatabase(path: string): DatabaseSync {
   try {
     // Exclusive: two engines over one journal would each miss what the other was told.
     db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN EXCLUSIVE; COMMIT");
-    const version = db.prepare("PRAGMA user_version").get()?.["user_version"];
+    const version = db.prepare("PRAGMA user_version").get()?.user_version;
     if (version === 0) {
       db.exec(
         `BEGIN; CREATE TABLE relationship (name TEXT PRIMARY KEY, message BLOB NOT NULL) WITHOUT ROWID;

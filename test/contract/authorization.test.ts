@@ -37,7 +37,7 @@ subjects.push({
   },
   close: async () => shared?.[Symbol.asyncDispose](),
 });
-const [realEndpoint, realKey] = [process.env["SPICEDB_ENDPOINT"], process.env["SPICEDB_PRESHARED_KEY"]];
+const [realEndpoint, realKey] = [process.env.SPICEDB_ENDPOINT, process.env.SPICEDB_PRESHARED_KEY];
 if (realEndpoint !== undefined && realKey !== undefined) {
   const real = { endpoint: realEndpoint, presharedKey: realKey, transport: "plaintext" } as const;
   subjects.push({
@@ -131,7 +131,9 @@ describe.each(subjects)("Authorization on $name", (subject) => {
     for (const bad of wrong) {
       await expect(authorization.write([to(experiment, "owner", owner), bad])).rejects.toMatchObject(invalid);
     }
-    await expect(authorization.write([to(experiment, "owner", owner), to({ type: "experiment", id: "a b" }, "owner", owner)])).rejects.toMatchObject(invalid);
+    await expect(
+      authorization.write([to(experiment, "owner", owner), to({ type: "experiment", id: "a b" }, "owner", owner)]),
+    ).rejects.toMatchObject(invalid);
     await expect(authorization.write([to({ type: "experiment", id: "*" }, "owner", owner)])).rejects.toMatchObject(invalid);
     expect(await authorization.check(owner, "view", experiment)).toBe(false);
   });
@@ -203,7 +205,9 @@ describe("the embedded engine", () => {
     await engine.kill("SIGKILL");
     expect(answered.length).toBeGreaterThanOrEqual(20);
     await engine.restart();
-    await expect.poll(() => authorization.check(owner, "view", answered[0] as ObjectRef).catch(() => "unavailable"), { timeout: 5_000 }).toBe(true);
+    await expect
+      .poll(() => authorization.check(owner, "view", answered[0] as ObjectRef).catch(() => "unavailable"), { timeout: 5_000 })
+      .toBe(true);
     expect((await authorization.checkMany(owner, "view", answered)).every(Boolean)).toBe(true);
     authorization.close();
   }, 30_000);
@@ -215,9 +219,12 @@ describe("the embedded engine", () => {
     const kept = fresh("experiment");
     await authorization.write([to(experiment, "owner", owner), to(experiment, "owner", other), to(kept, "owner", owner)]);
     const filter = { resourceType: "experiment", optionalResourceId: "", optionalResourceIdPrefix: "", optionalRelation: "owner" };
-    const list = () => client.promises.readRelationships(v1.ReadRelationshipsRequest.create({ consistency: FULLY_CONSISTENT, relationshipFilter: filter }));
+    const list = () =>
+      client.promises.readRelationships(v1.ReadRelationshipsRequest.create({ consistency: FULLY_CONSISTENT, relationshipFilter: filter }));
     expect(await list()).toHaveLength(3);
-    await client.promises.deleteRelationships(v1.DeleteRelationshipsRequest.create({ relationshipFilter: { ...filter, optionalResourceId: experiment.id } }));
+    await client.promises.deleteRelationships(
+      v1.DeleteRelationshipsRequest.create({ relationshipFilter: { ...filter, optionalResourceId: experiment.id } }),
+    );
     await engine.kill("SIGKILL");
     await engine.restart();
     await expect.poll(() => list().catch(() => []), { timeout: 5_000 }).toHaveLength(1);
@@ -240,7 +247,10 @@ describe("the embedded engine", () => {
   test("refuses another key and says what to do", async () => {
     await using engine = await startEngineProcess();
     const authorization = createSpiceDbAuthorization({ ...engine, presharedKey: "another", transport: "plaintext" });
-    await expect(authorization.check(owner, "view", experiment)).rejects.toMatchObject({ kind: "unavailable", message: expect.stringContaining("preshared key") });
+    await expect(authorization.check(owner, "view", experiment)).rejects.toMatchObject({
+      kind: "unavailable",
+      message: expect.stringContaining("preshared key"),
+    });
     authorization.close();
   }, 30_000);
 

@@ -60,7 +60,7 @@ async function launch(folder: string, port: number): Promise<{ child: ChildProce
   });
   for await (const line of createInterface({ input: child.stdout })) {
     const facts = parseReadyLine(line);
-    if (facts !== undefined) return { child, port: Number(facts["port"]) };
+    if (facts !== undefined) return { child, port: Number(facts.port) };
   }
   throw new Error(`the engine did not start: ${errors}`);
 }

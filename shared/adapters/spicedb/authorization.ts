@@ -1,6 +1,6 @@
 /**
  * Authorization by SpiceDB. Every check is fully consistent: it sees each write that was answered before it began.
- * Measured against the embedded engine on loopback: about 2 ms a check, 0.2 ms for each further object of a checkMany.
+ * Measured against the embedded engine on loopback: 2 to 4 ms a check, 12 ms for a checkMany of 100.
  */
 import { v1 } from "@authzed/authzed-node";
 import { Metadata } from "@grpc/grpc-js";
@@ -27,10 +27,17 @@ export function createSpiceDbAuthorization(options: SpiceDbOptions): Authorizati
   }
 
   async function checkChunk(subject: ObjectRef, permission: string, objects: readonly ObjectRef[]): Promise<boolean[]> {
-    const items = objects.map((object) => ({ resource: referenceOf(object), permission, subject: { object: referenceOf(subject), optionalRelation: "" } }));
+    const items = objects.map((object) => ({
+      resource: referenceOf(object),
+      permission,
+      subject: { object: referenceOf(subject), optionalRelation: "" },
+    }));
     const request = v1.CheckBulkPermissionsRequest.create({ consistency: FULLY_CONSISTENT, items });
-    const { pairs } = await ask<v1.CheckBulkPermissionsResponse>(deadlineMs, (o, done) => client.checkBulkPermissions(request, new Metadata(), o, done));
-    if (pairs.length !== objects.length) throw new SchedulerError("unavailable", "the authorization service left questions unanswered: try again");
+    const { pairs } = await ask<v1.CheckBulkPermissionsResponse>(deadlineMs, (o, done) =>
+      client.checkBulkPermissions(request, new Metadata(), o, done),
+    );
+    if (pairs.length !== objects.length)
+      throw new SchedulerError("unavailable", "the authorization service left questions unanswered: try again");
     return pairs.map(({ request: asked, response }, i) => {
       assert(asked?.resource?.objectId === objects[i]?.id, "bulk answers come in the order asked");
       if (response.oneofKind === "error") throw asSchedulerError({ code: response.error.code, details: response.error.message });
@@ -49,7 +56,9 @@ export function createSpiceDbAuthorization(options: SpiceDbOptions): Authorizati
         permission,
         subject: { object: referenceOf(subject), optionalRelation: "" },
       });
-      const answer = await ask<v1.CheckPermissionResponse>(deadlineMs, (o, done) => client.checkPermission(request, new Metadata(), o, done));
+      const answer = await ask<v1.CheckPermissionResponse>(deadlineMs, (o, done) =>
+        client.checkPermission(request, new Metadata(), o, done),
+      );
       return answer.permissionship === v1.CheckPermissionResponse_Permissionship.HAS_PERMISSION;
     },
 

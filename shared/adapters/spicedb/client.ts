@@ -42,7 +42,12 @@ export function ask<T>(deadlineMs: number, call: (options: CallOptions, done: Do
   });
 }
 
-const REFUSED_INPUT: ReadonlySet<number> = new Set([status.INVALID_ARGUMENT, status.FAILED_PRECONDITION, status.OUT_OF_RANGE, status.NOT_FOUND]);
+const REFUSED_INPUT: ReadonlySet<number> = new Set([
+  status.INVALID_ARGUMENT,
+  status.FAILED_PRECONDITION,
+  status.OUT_OF_RANGE,
+  status.NOT_FOUND,
+]);
 
 /**
  * A lost answer to a write is `unavailable` like one that never arrived: our writes (TOUCH, DELETE) may be repeated
@@ -54,7 +59,9 @@ export function asSchedulerError(error: { readonly code?: number; readonly detai
     return new SchedulerError("invalid-input", `the authorization service refused the request: ${details}`, { cause: error });
   }
   if (error?.code === status.UNAUTHENTICATED || error?.code === status.PERMISSION_DENIED) {
-    return new SchedulerError("unavailable", "the authorization service refused our preshared key: set the same key on both sides", { cause: error });
+    return new SchedulerError("unavailable", "the authorization service refused our preshared key: set the same key on both sides", {
+      cause: error,
+    });
   }
   return new SchedulerError("unavailable", `the authorization service can't be asked now (${details}): try again`, { cause: error });
 }

@@ -11,7 +11,9 @@ export async function installSchema(options: SpiceDbOptions): Promise<void> {
   const request = v1.WriteSchemaRequest.create({ schema: await readSchema() });
   const client = connectSpiceDb(options);
   try {
-    await ask<v1.WriteSchemaResponse>(options.deadlineMs ?? CALL_DEADLINE_MS, (o, done) => client.writeSchema(request, new Metadata(), o, done));
+    await ask<v1.WriteSchemaResponse>(options.deadlineMs ?? CALL_DEADLINE_MS, (o, done) =>
+      client.writeSchema(request, new Metadata(), o, done),
+    );
   } finally {
     client.close();
   }
