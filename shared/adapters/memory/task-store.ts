@@ -22,7 +22,10 @@ export function createMemoryTaskStore(table: MemoryTable): TaskStore {
     readExperiment: async (id) => mapped(table.experiments.get(id), copyExperiment),
     readGate: async (id, shard) => mapped(table.gates.get(`${id}/${shard}`), (g) => ({ ...g })),
     readSets: async (id) =>
-      [...table.sets.values()].filter((s) => s.experiment === id).sort((a, b) => a.ordinal - b.ordinal).map((s) => ({ ...s })),
+      [...table.sets.values()]
+        .filter((s) => s.experiment === id)
+        .sort((a, b) => a.ordinal - b.ordinal)
+        .map((s) => ({ ...s })),
     readSegment: async (key) => mapped(table.segments.get(segmentName(key)), copySegment),
     readSegments: async (experiment, set, from, limit) => {
       const numbers = Array.from({ length: Math.min(limit, SEGMENTS_READ_MAX) }, (_, i) => from + i);
@@ -39,8 +42,7 @@ export function createMemoryTaskStore(table: MemoryTable): TaskStore {
       return transact([leaseWrite(table, change, 0)]);
     },
     settle: async (change) => transact(settlement(table, change)),
-    skip: async (change) =>
-      transact([gateIsOpen(table, change.gate), ...segmentWrite(table, change.segment, change.sums)]),
+    skip: async (change) => transact([gateIsOpen(table, change.gate), ...segmentWrite(table, change.segment, change.sums)]),
     skipSet: async (gate, set) => transact([gateIsOpen(table, gate), setSkipping(table, gate, set)]),
     reopen: async ({ segment, sums }) => {
       assert(segment.expect !== "unborn", "an unborn segment has nothing to reopen");
@@ -49,7 +51,11 @@ export function createMemoryTaskStore(table: MemoryTable): TaskStore {
     reopenSet: async (set, generation) => transact([setReopening(table, set, generation)]),
 
     openSegments: async (id, limit) => openSegments(table, id, limit),
-    liveExperiments: async (limit) => sorted(table.experiments).filter((e) => e.live).slice(0, limit).map(copyExperiment),
+    liveExperiments: async (limit) =>
+      sorted(table.experiments)
+        .filter((e) => e.live)
+        .slice(0, limit)
+        .map(copyExperiment),
     listExperiments: async (owner, options) => listExperiments(table, owner, options),
   };
 }
@@ -143,11 +149,7 @@ function settlement(table: MemoryTable, { leases, segment, sums }: Settle): Oper
   assert(leases.length >= 1 && leases.length <= LEASES_MAX, `1 to ${LEASES_MAX} leases`);
   assert(segment.expect !== "unborn", "a segment with a lease is born");
   for (const l of leases) assert(segmentName(l.post.key) === segmentName(segment.post.key), "leases of one segment");
-  return [
-    ...leases.map((l, index) => leaseWrite(table, l, index)),
-    ...segmentWrite(table, segment, sums),
-    ...returns(table, leases),
-  ];
+  return [...leases.map((l, index) => leaseWrite(table, l, index)), ...segmentWrite(table, segment, sums), ...returns(table, leases)];
 }
 
 /** [state = OPEN and rev as expected] (T2: nothing is written under a lease that is closed or has moved on). */
@@ -184,7 +186,10 @@ function returns(table: MemoryTable, leases: readonly LeaseWrite[]): Operation[]
       check: () => worker !== undefined && names.every((n) => worker.leases.has(n)),
       effect: () => {
         if (worker === undefined) return;
-        const free = addCapacity(worker.free, closed.reduce((sum, l) => addCapacity(sum, l.reserved), NO_CAPACITY));
+        const free = addCapacity(
+          worker.free,
+          closed.reduce((sum, l) => addCapacity(sum, l.reserved), NO_CAPACITY),
+        );
         table.workers.set(key, { ...worker, free, leases: new Set([...worker.leases].filter((l) => !names.includes(l))) });
       },
     };
@@ -281,7 +286,11 @@ function openSegments(table: MemoryTable, id: ExperimentId, limit: number): Segm
   return open;
 }
 
-function listExperiments(table: MemoryTable, owner: string, options: { readonly limit: number; readonly cursor?: string }): Page<Experiment> {
+function listExperiments(
+  table: MemoryTable,
+  owner: string,
+  options: { readonly limit: number; readonly cursor?: string },
+): Page<Experiment> {
   const place = (e: Experiment) => `${String(e.createdAtMs).padStart(15, "0")}#${e.id}`;
   const all = [...table.experiments.values()]
     .filter((e) => e.owner === owner && (options.cursor === undefined || place(e) < options.cursor))

@@ -32,11 +32,29 @@ export function createMemoryWorkerStore(table: MemoryTable): WorkerStore {
     },
     register: async (register) => transact(registration(table, register)),
     connect: async (key, gateway, expiresAtMs) =>
-      beat(key, (w) => w.state !== "DEAD", (w) => ({ ...w, session: w.session + 1, gateway, expiresAtMs })),
+      beat(
+        key,
+        (w) => w.state !== "DEAD",
+        (w) => ({ ...w, session: w.session + 1, gateway, expiresAtMs }),
+      ),
     heartbeat: async (key, { session, beat: now, expiresAtMs }) =>
-      beat(key, (w) => w.state !== "DEAD" && w.session === session && w.beat < now, (w) => ({ ...w, beat: now, expiresAtMs })),
-    drain: async (key) => change(key, (w) => w.state === "READY", (w) => ({ ...w, state: "DRAINING" })),
-    markDead: async (key, seen) => change(key, (w) => w.state !== "DEAD" && w.beat === seen, (w) => ({ ...w, state: "DEAD" })),
+      beat(
+        key,
+        (w) => w.state !== "DEAD" && w.session === session && w.beat < now,
+        (w) => ({ ...w, beat: now, expiresAtMs }),
+      ),
+    drain: async (key) =>
+      change(
+        key,
+        (w) => w.state === "READY",
+        (w) => ({ ...w, state: "DRAINING" }),
+      ),
+    markDead: async (key, seen) =>
+      change(
+        key,
+        (w) => w.state !== "DEAD" && w.beat === seen,
+        (w) => ({ ...w, state: "DEAD" }),
+      ),
     removeDead: async (key) => {
       const worker = table.workers.get(workerName(key));
       const effect = () => table.workers.delete(workerName(key));
@@ -65,7 +83,10 @@ export function createMemoryWorkerStore(table: MemoryTable): WorkerStore {
 function registration(table: MemoryTable, { worker, expectHead }: Register): Operation[] {
   const { id, incarnation } = worker.key;
   assert(incarnation === expectHead + 1, "the new incarnation is head + 1");
-  assert(worker.leases.size === 0 && worker.state === "READY" && worker.session === 0, "a new incarnation is READY, in session 0, without leases");
+  assert(
+    worker.leases.size === 0 && worker.state === "READY" && worker.session === 0,
+    "a new incarnation is READY, in session 0, without leases",
+  );
   const name = workerName(worker.key);
   const oldName = workerName({ id, incarnation: expectHead });
   const old = table.workers.get(oldName);

@@ -1,0 +1,49 @@
+/** IdempotencyStore on DynamoDB. A nonce tells our own entry from another's where the outcome of taking it is unknown. */
+import { SchedulerError } from "#domain/error.ts";
+import type { IdempotencyStore, StoredAnswer } from "#ports/idempotency-store.ts";
+import type { DynamoTable } from "./client.ts";
+import { type Item, keyItem, number, numberOf, text, textOf } from "./codec.ts";
+import * as when from "./conditions.ts";
+import { answerKey } from "./keys.ts";
+import { ANSWER_BYTES_MAX } from "./limits.ts";
+
+const NONCE_BYTES = 12;
+
+export function createDynamoIdempotencyStore(table: DynamoTable): IdempotencyStore {
+  const certain = (kind: string): void => {
+    if (kind === "unknown") throw new SchedulerError("outcome-unknown", "the answer of this key may not have been stored");
+  };
+  return {
+    begin: async (user, key, fingerprint, expiresAtMs) => {
+      const nonce = Buffer.from(table.random.bytes(NONCE_BYTES)).toString("hex");
+      const item: Item = {
+        ...keyItem(answerKey(user, key)),
+        fingerprint: text(fingerprint),
+        nonce: text(nonce),
+        expires: number(expiresAtMs),
+        ttl: number(Math.ceil(expiresAtMs / 1000)),
+      };
+      const outcome = await table.write({ by: "set", index: 0, kind: "put", item, condition: when.absentOrExpired(table.clock.now()) });
+      if (outcome.kind === "done") return undefined;
+      const stored = outcome.kind === "refused" ? outcome.item : await table.get(answerKey(user, key)); // G2
+      if (stored === undefined) throw new SchedulerError("outcome-unknown", "the key may not have been taken; try again");
+      return textOf(stored, "nonce") === nonce ? undefined : answerFrom(stored);
+    },
+    finish: async (user, key, { status, body }) => {
+      if (Buffer.byteLength(body) > ANSWER_BYTES_MAX)
+        throw new SchedulerError("too-large", "an answer is too large to be kept under its key");
+      const update = { expression: "SET #status = :status, #body = :body", values: { ":status": number(status), ":body": text(body) } };
+      certain(
+        (await table.write({ by: "set", index: 0, kind: "update", key: answerKey(user, key), update, condition: when.isUnanswered })).kind,
+      );
+    },
+    abandon: async (user, key) => {
+      certain((await table.write({ by: "set", index: 0, kind: "delete", key: answerKey(user, key), condition: when.isUnanswered })).kind);
+    },
+  };
+}
+
+const answerFrom = (item: Item): StoredAnswer => ({
+  fingerprint: textOf(item, "fingerprint"),
+  ...(item.status === undefined ? {} : { answer: { status: numberOf(item, "status"), body: textOf(item, "body") } }),
+});

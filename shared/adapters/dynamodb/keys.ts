@@ -1,0 +1,115 @@
+/**
+ * Every key of the one table. An item's attributes: codec.ts; its conditions: conditions.ts.
+ *
+ * | item        | pk                   | sk           | index attributes (sparse)      | read by                                     |
+ * |-------------|----------------------|--------------|--------------------------------|---------------------------------------------|
+ * | experiment  | E#<e>                | META         | live X#<i>; owner, ownerAt     | get; `live`; `owner`, newest first          |
+ * | set         | E#<e>                | S#<sss>      |                                | query of the partition by prefix, in order  |
+ * | gate        | E#<e>#G#<k>          | GATE         |                                | get; a partition each, so assigns spread    |
+ * | segment     | Q#<e>#<s>#<n>        | SEG          | open <e>                       | get; batch get of a run of numbers; `open`  |
+ * | lease       | Q#<e>#<s>#<n>        | L#<epoch>    |                                | get; query of the partition, falling epoch  |
+ * | head        | WK#<w>               | HEAD         |                                | get                                         |
+ * | worker      | WK#<w>#<inc>         | W            | live W#<i>; room R#<i>         | get; `live`; `room`, then a batch get       |
+ * | join token  | T#<hash>             | T            |                                | update only (used once); ttl                |
+ * | gateway     | GW                   | <g>          |                                | query of the partition (there are few); ttl |
+ * | user        | U#<u>                | U            |                                | get                                         |
+ * | user name   | UN#<name>            | UN           |                                | get, then the user                          |
+ * | resource    | RES                  | <name>       |                                | get; query of the partition (there are few) |
+ * | input       | IN#<e>#<i>           | <digest>     |                                | get; by experiment for deletion             |
+ * | answer      | AN#<digest>          | AN           |                                | get; ttl                                    |
+ *
+ * Indexes are KEYS_ONLY: an update that leaves their attributes alone costs nothing there. `live`, `open` and `room`
+ * sort by pk, `owner` by ownerAt. <i> spreads an index over {@link INDEX_SHARDS} partitions. What an index names is read again
+ * from the table before use (G5: indexes are hints).
+ *
+ * `room` may name a worker that is full: an assignment can't know that it took the last of it. It never misses one that
+ * has room: every settlement puts the worker back, and a heartbeat takes a full one out under the condition that it is full.
+ */
+import { createHash } from "node:crypto";
+import type { ExperimentId, GatewayId, UserId, WorkerId } from "#domain/id.ts";
+import type { LeaseKey } from "#domain/lease.ts";
+import type { SegmentKey } from "#domain/segment.ts";
+import { type WorkerKey, workerName } from "#domain/worker.ts";
+
+export interface ItemKey {
+  readonly pk: string;
+  readonly sk: string;
+}
+
+export const INDEXES = {
+  live: { hash: "live", range: "pk" },
+  open: { hash: "open", range: "pk" },
+  room: { hash: "room", range: "pk" },
+  owner: { hash: "owner", range: "ownerAt" },
+} as const;
+export type IndexName = keyof typeof INDEXES;
+
+export const TTL_ATTRIBUTE = "ttl";
+export const INDEX_SHARDS = 4;
+const INPUT_SHARDS = 16;
+const EPOCH_DIGITS = 9;
+
+export const experimentKey = (id: ExperimentId): ItemKey => ({ pk: `E#${id}`, sk: "META" });
+export const setKey = (id: ExperimentId, ordinal: number): ItemKey => ({
+  pk: `E#${id}`,
+  sk: `${SET_PREFIX}${String(ordinal).padStart(3, "0")}`,
+});
+export const SET_PREFIX = "S#";
+export const gateKey = (id: ExperimentId, shard: number): ItemKey => ({ pk: `E#${id}#G#${shard}`, sk: "GATE" });
+
+const segmentPartition = (k: SegmentKey): string => `Q#${k.experiment}#${k.set}#${k.segment}`;
+export const segmentKey = (k: SegmentKey): ItemKey => ({ pk: segmentPartition(k), sk: "SEG" });
+export const LEASE_PREFIX = "L#";
+export const leaseKey = (k: LeaseKey): ItemKey => ({
+  pk: segmentPartition(k),
+  sk: `${LEASE_PREFIX}${String(k.epoch).padStart(EPOCH_DIGITS, "0")}`,
+});
+export const epochOf = (key: ItemKey): number => Number(key.sk.slice(LEASE_PREFIX.length));
+
+/** Reads the pk of a segment or of one of its leases. */
+export function segmentOf(pk: string): SegmentKey {
+  const [, experiment, set, segment] = pk.split("#");
+  return { experiment: experiment as ExperimentId, set: Number(set), segment: Number(segment) };
+}
+
+export const experimentOf = (pk: string): ExperimentId => pk.split("#")[1] as ExperimentId;
+
+export const headKey = (id: WorkerId): ItemKey => ({ pk: `WK#${id}`, sk: "HEAD" });
+export const workerKey = (k: WorkerKey): ItemKey => ({ pk: `WK#${workerName(k)}`, sk: "W" });
+export function workerOf(pk: string): WorkerKey {
+  const [, id, incarnation] = pk.split("#");
+  return { id: id as WorkerId, incarnation: Number(incarnation) };
+}
+
+export const tokenKey = (hash: string): ItemKey => ({ pk: `T#${hash}`, sk: "T" });
+export const GATEWAY_PARTITION = "GW";
+export const gatewayKey = (id: GatewayId): ItemKey => ({ pk: GATEWAY_PARTITION, sk: id });
+
+export const userKey = (id: UserId): ItemKey => ({ pk: `U#${id}`, sk: "U" });
+export const userNameKey = (name: string): ItemKey => ({ pk: `UN#${name}`, sk: "UN" });
+export const RESOURCE_PARTITION = "RES";
+export const resourceKey = (name: string): ItemKey => ({ pk: RESOURCE_PARTITION, sk: name });
+
+export function inputKey(experiment: ExperimentId, storage: string, path: string): ItemKey {
+  const digest = digestOf(storage, path);
+  return { pk: `IN#${experiment}#${shardOf(digest, INPUT_SHARDS)}`, sk: digest };
+}
+export const answerKey = (user: string, key: string): ItemKey => ({ pk: `AN#${digestOf(user, key)}`, sk: "AN" });
+
+/** Texts from outside enter keys by their digest: no length limit, no separator to smuggle in. */
+const digestOf = (...texts: readonly string[]): string => createHash("sha256").update(JSON.stringify(texts)).digest("hex");
+
+export const liveExperimentShard = (id: ExperimentId): string => `X#${shardOf(id, INDEX_SHARDS)}`;
+export const liveWorkerShard = (k: WorkerKey): string => `W#${shardOf(k.id, INDEX_SHARDS)}`;
+export const roomShard = (k: WorkerKey): string => `R#${shardOf(k.id, INDEX_SHARDS)}`;
+export const shardsOf = (prefix: "X" | "W" | "R"): string[] => Array.from({ length: INDEX_SHARDS }, (_, i) => `${prefix}#${i}`);
+
+/** FNV-1a: spreads, nothing else. */
+function shardOf(text: string, shards: number): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  return (hash >>> 0) % shards;
+}
+
+/** Place in the `owner` index: by time, then by id. */
+export const ownerPlace = (createdAtMs: number, id: ExperimentId): string => `${String(createdAtMs).padStart(15, "0")}#${id}`;
