@@ -1,8 +1,16 @@
 /** DECODE of bodies: limits and content types first, then the bytes, then their shape. */
 import { complaintsOf } from "#api/problem.ts";
-import { EXPERIMENT_FILE, EXPERIMENT_FILE_TYPES, JSON_TYPE, type Route } from "#api/routes.ts";
+import {
+  EXPERIMENT_FILE,
+  EXPERIMENT_FILE_TYPES,
+  type ExperimentFileBody,
+  JSON_TYPE,
+  type Route,
+  type Shape,
+  wrappedFile,
+} from "#api/routes.ts";
 import { SchedulerError } from "#domain/error.ts";
-import type { z } from "zod";
+
 import { REQUEST_BYTES_MAX } from "./limits.ts";
 import { Refusal } from "./problem-response.ts";
 
@@ -57,22 +65,25 @@ function parseJson(bytes: Uint8Array): unknown {
   }
 }
 
-/** The text inside `{"file": "…"}`, or `undefined` when that is not what it is (then it is the experiment itself). */
-function wrappedFile(bytes: Uint8Array): Uint8Array | undefined {
+/** JSON with a `file` in it wraps a file (no experiment has that key); any other is the experiment itself. */
+function readJsonFile(bytes: Uint8Array): ExperimentFileBody {
   const value = parseJson(bytes);
-  if (typeof value !== "object" || value === null || !("file" in value) || Object.keys(value).length !== 1) return undefined;
-  if (typeof value.file !== "string") throw invalid('"file" must be the text of an experiment file');
-  return new TextEncoder().encode(value.file);
+  if (typeof value !== "object" || value === null || !("file" in value)) return { bytes };
+  const wrapped = wrappedFile.safeParse(value);
+  if (!wrapped.success) {
+    throw new SchedulerError("invalid-input", 'expects {"file": text, "set": values}', { complaints: complaintsOf(wrapped.error) });
+  }
+  return { bytes: new TextEncoder().encode(wrapped.data.file), set: wrapped.data.set };
 }
 
 export function decodeBody(route: Route, request: Request, bytes: Uint8Array): unknown {
   if (route.body === undefined) return undefined;
   if (bytes.byteLength === 0) throw invalid("the body is empty");
-  if (route.body === EXPERIMENT_FILE) return mediaTypeOf(request) === JSON_TYPE ? (wrappedFile(bytes) ?? bytes) : bytes;
+  if (route.body === EXPERIMENT_FILE) return mediaTypeOf(request) === JSON_TYPE ? readJsonFile(bytes) : { bytes };
   return parseShape(route.body, parseJson(bytes), "the body is not what this address takes");
 }
 
-export function parseShape(shape: z.ZodType, value: unknown, message: string): unknown {
+export function parseShape(shape: Shape, value: unknown, message: string): unknown {
   const read = shape.safeParse(value);
   if (read.success) return read.data;
   throw new SchedulerError("invalid-input", message, { complaints: complaintsOf(read.error) });

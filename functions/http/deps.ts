@@ -1,10 +1,11 @@
 /** What the HTTP application asks of the rooms, as small interfaces. */
-import type { ExperimentSpec } from "#api/schema/experiment.ts";
+
 import type { ResourceRequest } from "#api/schema/resource.ts";
 import type { ExperimentOrchestrator, OutputView } from "#core/experiment-orchestrator/index.ts";
 import type { UserId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { Resource } from "#domain/resource.ts";
+import type { ExperimentSpec } from "#domain/spec.ts";
 import type { Worker } from "#domain/worker.ts";
 
 export interface User {

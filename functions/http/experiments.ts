@@ -1,10 +1,12 @@
 /** Experiments and tasks. */
-import { parseExperimentFile } from "#api/experiment-file.ts";
+import { applyOverrides, parseExperimentFile } from "#api/experiment-file.ts";
 import type { ExperimentSummary, ExperimentViewAnswer, TaskDetailAnswer, TaskViewAnswer } from "#api/schema/experiment-view.ts";
+import type { ExperimentFileBody } from "#api/routes.ts";
 import { summarizePlan } from "#api/schema/plan-summary.ts";
 import type { AttemptView, ExperimentView, TaskDetail, TaskView } from "#core/experiment-orchestrator/index.ts";
 import { SchedulerError } from "#domain/error.ts";
 import type { Experiment } from "#domain/experiment.ts";
+import type { ExperimentSpec } from "#domain/spec.ts";
 import type { Handlers } from "./call.ts";
 import type { HttpDeps } from "./deps.ts";
 
@@ -67,6 +69,8 @@ function attemptOf(a: AttemptView): TaskDetailAnswer["history"][number] {
 
 const detailOf = (t: TaskDetail): TaskDetailAnswer => ({ ...taskOf(t), dependsOn: [...t.dependsOn], history: t.history.map(attemptOf) });
 
+const specOf = ({ bytes, set }: ExperimentFileBody): ExperimentSpec => applyOverrides(parseExperimentFile(bytes), set ?? {});
+
 const cursorOf = (page: { readonly cursor?: string }) => (page.cursor === undefined ? {} : { cursor: page.cursor });
 
 export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
@@ -84,11 +88,11 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
   }
 
   return {
-    planExperiment: async ({ body }) => summarizePlan(compilePlan(parseExperimentFile(body))),
+    planExperiment: async ({ body }) => summarizePlan(compilePlan(specOf(body))),
     createExperiment: async ({ body, query, user, requestId }) => {
-      const spec = parseExperimentFile(body);
+      const spec = specOf(body);
       const plan = compilePlan(spec);
-      const created = await orchestrator.create({ owner: user.id, plan, priority: spec.priority ?? 0 });
+      const created = await orchestrator.create({ owner: user.id, plan, priority: spec.priority });
       const object = { type: "experiment", id: created.id } as const;
       await authorization.write([
         { object, relation: "owner", subject: { type: "user", id: user.id } },

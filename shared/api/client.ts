@@ -13,6 +13,7 @@ import {
   type BodyInput,
   type BytesOperation,
   EXPERIMENT_FILE,
+  type ExperimentFileBody,
   JSON_TYPE,
   type JsonOperation,
   type OperationId,
@@ -86,8 +87,9 @@ function requestOf(route: Route, options: Loose, token: string | undefined): Req
   if (options.idempotencyKey !== undefined) headers["idempotency-key"] = options.idempotencyKey;
   const init: RequestInit = { method: route.method, headers, redirect: route.method === "GET" ? "follow" : "error" };
   if (route.body === EXPERIMENT_FILE) {
-    headers["content-type"] = "application/yaml";
-    init.body = options.body as Uint8Array<ArrayBuffer>;
+    const { bytes, set } = options.body as ExperimentFileBody;
+    headers["content-type"] = set === undefined ? "application/yaml" : JSON_TYPE;
+    init.body = set === undefined ? (bytes as Uint8Array<ArrayBuffer>) : JSON.stringify({ file: new TextDecoder().decode(bytes), set });
   } else if (route.body !== undefined) {
     headers["content-type"] = JSON_TYPE;
     init.body = JSON.stringify(options.body);

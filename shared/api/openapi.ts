@@ -13,6 +13,7 @@ import {
   type OperationId,
   type Route,
   routeOf,
+  wrappedFile,
 } from "./routes.ts";
 
 type JsonSchema = z.core.JSONSchema.BaseSchema;
@@ -49,7 +50,7 @@ function requestBodyOf(route: Route): object {
   if (route.body !== EXPERIMENT_FILE) {
     return { requestBody: { required: true, content: { [JSON_TYPE]: { schema: schemaOf(route.body, "input") } } } };
   }
-  const wrapped = { type: "object", properties: { file: { type: "string" } }, required: ["file"], additionalProperties: false };
+  const wrapped = schemaOf(wrappedFile, "input");
   const content = EXPERIMENT_FILE_TYPES.map((type) => [
     type,
     { schema: type === JSON_TYPE ? { anyOf: [wrapped, { type: "object", description: "The experiment itself" }] } : { type: "string" } },

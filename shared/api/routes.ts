@@ -25,10 +25,28 @@ export type RoutePermission =
   | { readonly on: "experiment"; readonly can: "view" | "edit" }
   | { readonly on: "deployment"; readonly can: "administer" };
 
-/** Text of an experiment file, raw or as `{"file": "…"}`; bytes reach the handler. */
+/** An experiment file, raw or as {@link wrappedFile}; {@link ExperimentFileBody} reaches the handler. */
 export const EXPERIMENT_FILE = "experiment-file";
+
+const OVERRIDES_MAX = 1000;
+export const wrappedFile = z.strictObject({
+  file: z.string().describe("Text of the experiment file"),
+  set: z
+    .record(z.string(), z.string())
+    .refine((values) => Object.keys(values).length <= OVERRIDES_MAX, `holds more than ${OVERRIDES_MAX} values`)
+    .default({})
+    .describe("Values that replace those of the file: parameter name or compute.<key> to text"),
+});
+
+export interface ExperimentFileBody {
+  readonly bytes: Uint8Array;
+  readonly set?: Readonly<Record<string, string>>;
+}
 export const EXPERIMENT_FILE_TYPES = ["application/yaml", "application/x-yaml", "text/yaml", "application/json"] as const;
 export const JSON_TYPE = "application/json";
+
+/** Any schema, for those who may not import zod. */
+export type Shape = z.ZodType;
 
 export interface Route {
   readonly method: "GET" | "POST";
@@ -243,13 +261,13 @@ type InputOf<S> = S extends z.ZodType ? z.input<S> : undefined;
 export type ParamsOf<K extends OperationId> = OutputOf<Part<K, "params">>;
 export type QueryOf<K extends OperationId> = OutputOf<Part<K, "query">>;
 export type BodyOf<K extends OperationId> = Routes[K] extends { readonly body: typeof EXPERIMENT_FILE }
-  ? Uint8Array
+  ? ExperimentFileBody
   : OutputOf<Part<K, "body">>;
 /** As a caller gives them. */
 export type ParamsInput<K extends OperationId> = InputOf<Part<K, "params">>;
 export type QueryInput<K extends OperationId> = InputOf<Part<K, "query">>;
 export type BodyInput<K extends OperationId> = Routes[K] extends { readonly body: typeof EXPERIMENT_FILE }
-  ? Uint8Array
+  ? ExperimentFileBody
   : InputOf<Part<K, "body">>;
 /** What a success holds; `undefined` for routes that answer bytes. */
 export type AnswerOf<K extends OperationId> = Routes[K]["success"] extends { readonly json: infer S extends z.ZodType }
