@@ -50,7 +50,7 @@ function install() {
   // The Node 24 inside node_modules goes away during the install: npm must not run on it.
   const path = (process.env.PATH ?? "").split(delimiter).filter((folder) => !folder.endsWith(join("node_modules", ".bin")));
   const options = { cwd: root, stdio: ["ignore", 2, 2], env: { ...process.env, PATH: path.join(delimiter) } };
-  const done = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], options);
+  const done = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], options);
   if (done.status === 0) return;
   say(
     `npm ci failed (${done.error?.message ?? done.signal ?? `exit code ${done.status}`}); what it said stands above. Fix that and try again.`,
