@@ -15,12 +15,12 @@ export interface Position {
   readonly column: number;
 }
 
-/** Where a path stands in the text that was read; the nearest place above when it is not in it. */
-export type Locate = (path: InputPath) => Position | undefined;
+/** Where a path stands in the text that was read, or the key that leads to it; the nearest place above when it is not in it. */
+export type Locate = (path: InputPath, part: "key" | "value") => Position | undefined;
 
 export interface Complaints {
-  /** `too-large` for what only breaks a limit. */
-  add(path: InputPath, message: string, kind?: "invalid-input" | "too-large"): void;
+  /** `about` the value there (default), its key, or its size: what breaks limits only is `too-large`. */
+  add(path: InputPath, message: string, about?: "value" | "key" | "size"): void;
   readonly count: number;
   /** Throws a {@link SchedulerError} when anything was added; `subject` opens its message. */
   throwIfAny(subject: string): void;
@@ -31,10 +31,10 @@ export function createComplaints(locate: Locate): Complaints {
   let count = 0;
   let onlyLimits = true;
   return {
-    add(path, message, kind = "invalid-input") {
+    add(path, message, about = "value") {
       count++;
-      onlyLimits &&= kind === "too-large";
-      if (list.length < COMPLAINTS_MAX) list.push({ path: pathText(path), message, ...locate(path) });
+      onlyLimits &&= about === "size";
+      if (list.length < COMPLAINTS_MAX) list.push({ path: pathText(path), message, ...locate(path, about === "key" ? "key" : "value") });
     },
     get count() {
       return count;
@@ -45,7 +45,9 @@ export function createComplaints(locate: Locate): Complaints {
       const place = first.line === undefined ? "" : ` (line ${first.line}, column ${first.column})`;
       const where = first.path === "" ? "" : `${first.path}: `;
       const more = count === 1 ? "" : `; ${count - 1} more`;
-      throw new SchedulerError(onlyLimits ? "too-large" : "invalid-input", `${subject}: ${where}${first.message}${place}${more}`, { complaints: list });
+      throw new SchedulerError(onlyLimits ? "too-large" : "invalid-input", `${subject}: ${where}${first.message}${place}${more}`, {
+        complaints: list,
+      });
     },
   };
 }

@@ -65,7 +65,7 @@ export function taskBindings(plan: Plan, setOrdinal: number, i: number): TaskBin
   };
   for (const constant of set.constants) bind(constant.name, constant.text, constant.storage);
   const own = axisIndices(set, i % set.factor);
-  set.axes.forEach((axis, a) => bind(axis.name, axisText(axis, own[a] ?? 0), axis.kind === "list" && axis.storage));
+  for (const [a, axis] of set.axes.entries()) bind(axis.name, axisText(axis, own[a] ?? 0), axis.kind === "list" && axis.storage);
   return { texts, inputs, references: set.references.map((reference) => resolveReference(plan, set, reference, i)) };
 }
 

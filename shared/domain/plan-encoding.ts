@@ -20,7 +20,10 @@ export function decodePlan(bytes: Uint8Array): Plan {
   }
   if (!isFrame(value)) throw new SchedulerError("integrity", "a stored plan cannot be read: it has no formatVersion");
   if (value.formatVersion !== PLAN_FORMAT_VERSION) {
-    throw new SchedulerError("version-mismatch", `a stored plan has format ${value.formatVersion}, this release reads ${PLAN_FORMAT_VERSION}`);
+    throw new SchedulerError(
+      "version-mismatch",
+      `a stored plan has format ${value.formatVersion}, this release reads ${PLAN_FORMAT_VERSION}`,
+    );
   }
   if (!Array.isArray(value.sets)) throw new SchedulerError("integrity", "a stored plan cannot be read: it has no sets");
   return value as unknown as Plan;

@@ -9,13 +9,8 @@ import type { Locate } from "./complaints.ts";
 export const PARAMETER_TYPES = ["string", "int", "float", "bool", "path"] as const;
 export type ParameterType = (typeof PARAMETER_TYPES)[number];
 
-/** One value with the digits as written: `1.50` stays `1.50`. Text in quotes is `text`, whatever is in it. */
-export interface Literal {
-  readonly form: "text" | "number" | "bool";
-  readonly text: string;
-}
-
-export type ParameterValue = { readonly kind: "one"; readonly literal: Literal } | { readonly kind: "many"; readonly literals: readonly Literal[] };
+/** Values as text with the digits as written: `1.50` stays `1.50`. What a text means (a range?) depends on the type. */
+export type ParameterValue = { readonly kind: "one"; readonly text: string } | { readonly kind: "many"; readonly texts: readonly string[] };
 
 export interface ParameterSpec {
   readonly description?: string;
