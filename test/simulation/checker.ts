@@ -39,7 +39,7 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
     return true;
   }
 
-  function isReady(key: Lease["key"], index: number): boolean {
+  function isReady(key: Segment["key"], index: number): boolean {
     const set = plan.sets[key.set] as Plan["sets"][number];
     if (!set.after.every((p) => committedSet(key, p))) return false;
     const parent = Math.floor((key.segment * SEGMENT_TASKS + index) / set.factor);

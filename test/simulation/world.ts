@@ -1,0 +1,456 @@
+/**
+ * One seeded world: the real scheduler, gateway, lifecycle and agent over memory adapters, with faults between them.
+ *
+ * Faults: a store write that is applied or lost or applied late while its caller is told "unknown"; stale and partial
+ * hints; lost, doubled, late and reordered messages; streams that break or go silent; processes that die at any await;
+ * workers that freeze and wake late; clocks that differ; tasks that fail or kill their worker; pause, cancel and retry
+ * at any moment. Then faults stop and the repairers alone must finish everything.
+ */
+import { createMemoryTable } from "#adapters/memory/table.ts";
+import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
+import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
+import { createPlans, createTaskScheduler, type Hint, planKey, type Plans, type TaskScheduler } from "#core/task-scheduler/index.ts";
+import { createWorkerLifecycle, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
+import { type Experiment, gatesFor, type TaskSet } from "#domain/experiment.ts";
+import { type GatewayId, makeId, type WorkerId } from "#domain/id.ts";
+import { decodeSet, type IndexSet, members, SEGMENT_TASKS } from "#domain/index-set.ts";
+import { type Lease, leaseName } from "#domain/lease.ts";
+import type { Plan, PlanSet } from "#domain/plan.ts";
+import type { TaskResult } from "#domain/result.ts";
+import type { Logger } from "#ports/logger.ts";
+import type { ObjectStore } from "#ports/object-store.ts";
+import type { TaskStore, WriteOutcome } from "#ports/task-store.ts";
+import type { WorkerStore } from "#ports/worker-store.ts";
+import type { Channel } from "#protocol/channel.ts";
+import type { AgentMessage, Assignment, GatewayMessage } from "#protocol/gen/worker.ts";
+import { createAgent } from "../../worker/agent/agent.ts";
+import { createGateway, type Gateway } from "../../worker/gateway/gateway.ts";
+import { createChecker, Violation } from "./checker.ts";
+import { createKernel, type Kernel, type Process } from "./kernel.ts";
+
+const FAULTS_MS = 10 * 60_000;
+const END_MS = 3 * 3_600_000;
+const TIMER_MS = 60_000;
+const quiet: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => quiet };
+
+export interface Report {
+  readonly violation?: string;
+  readonly steps: number;
+  readonly tasks: number;
+  readonly leases: number;
+}
+
+interface Odds {
+  readonly unknown: number;
+  readonly crash: number;
+  readonly dropMessage: number;
+  readonly stale: number;
+  readonly fail: number;
+  readonly poison: ReadonlySet<string>;
+}
+
+export async function runWorld(seed: number): Promise<Report> {
+  const kernel = createKernel(seed);
+  const world = createWorld(kernel);
+  try {
+    await world.go();
+    return { steps: kernel.steps, ...world.counts() };
+  } catch (error) {
+    if (!(error instanceof Violation)) throw error;
+    return { violation: error.message, steps: kernel.steps, ...world.counts() };
+  }
+}
+
+function planSet(name: string, count: number, edges: Partial<PlanSet>): PlanSet {
+  return {
+    name,
+    script: "S",
+    count,
+    axes: [],
+    combine: "product",
+    constants: [],
+    references: [],
+    outputs: [],
+    foreach: [],
+    factor: 1,
+    after: [],
+    resources: { capacity: { cpuMilli: 1000, memoryMib: 0, gpu: 0 }, diskMib: 0, vramMib: 0, nodes: 1, timeLimitMs: 60_000 },
+    retry: { retries: { exit: 1, signal: 1, timeout: 1, "out-of-memory": 1, staging: 2 }, backoffMs: 2_000 },
+    ...edges,
+  };
+}
+
+function createWorld(kernel: Kernel) {
+  const { random } = kernel;
+  const table = createMemoryTable();
+  const rawTasks = createMemoryTaskStore(table);
+  const rawWorkers = createMemoryWorkerStore(table);
+  const objects = new Map<string, string>();
+  const roots = SEGMENT_TASKS + random.below(2 * SEGMENT_TASKS);
+  const factor = random.pick([1, 1, 2]);
+  const sets = [planSet("p", roots, {}), planSet("c", roots * factor, { foreach: [0], factor }), planSet("b", 1 + random.below(SEGMENT_TASKS), { after: [1] })];
+  const plan: Plan = { formatVersion: 1, name: "sim", labels: {}, scripts: { S: "true" }, environment: [], assets: [], conda: [], pip: [], on: [], sets };
+  const odds: Odds = {
+    unknown: random.pick([0, 0.05, 0.2]),
+    crash: random.pick([0, 0.002, 0.01]),
+    dropMessage: random.pick([0, 0.2, 0.5]),
+    stale: random.pick([0, 0.2, 0.5]),
+    fail: random.pick([0, 0.02, 0.3]),
+    poison: new Set(random.chance(0.3) ? [`0/${random.below(2)}/${random.below(SEGMENT_TASKS)}`] : []),
+  };
+  const checker = createChecker(table, plan);
+  let faults = true;
+  let violation: Violation | undefined;
+  const guard = <T>(work: () => T): T | undefined => {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof Violation)) throw error;
+      violation ??= error;
+      return undefined;
+    }
+  };
+  objects.set(planKey("h"), "");
+
+  const nowIso = () => kernel.nowMs();
+  const experimentId = makeId("experiment", nowIso(), random.bytes(10));
+  const workerIds: WorkerId[] = [0, 1, 2].map(() => makeId("worker", nowIso(), random.bytes(10)));
+  const gateways: { process: Process; gateway: Gateway; id: GatewayId }[] = [];
+  const agents = new Map<WorkerId, Process>();
+
+  /** Applies a write and checks everything. */
+  async function apply(write: () => Promise<WriteOutcome>): Promise<WriteOutcome> {
+    const check = checker.around();
+    const outcome = await write();
+    guard(check);
+    return outcome;
+  }
+
+  /** A write seen through the network: a third of the unknown ones are applied, a third are lost, a third come late. */
+  async function faulty(p: Process, write: () => Promise<WriteOutcome>): Promise<WriteOutcome> {
+    maybeCrash(p);
+    if (!faults || !random.chance(odds.unknown)) return apply(write);
+    const how = random.below(3);
+    if (how === 0) await apply(write);
+    if (how === 1) kernel.at(random.below(120_000), () => void apply(write));
+    return { kind: "unknown" };
+  }
+
+  function maybeCrash(p: Process): void {
+    if (faults && random.chance(odds.crash)) p.kill();
+  }
+
+  const LATENCY_MS = 8;
+  const WRITES = new Set(["createExperiment", "turn", "assign", "commit", "settle", "skip", "skipSet", "reopen", "reopenSet", "register", "drain", "markDead", "removeDead", "putToken"]);
+  const HINTS = new Set(["openSegments", "liveExperiments", "workersWithRoom"]);
+
+  /** Every method becomes a call of the process: latency, faults, crash points. */
+  function through<T extends object>(p: Process, raw: T): T {
+    return new Proxy(raw, {
+      get(target, property) {
+        const method = Reflect.get(target, property) as (...args: unknown[]) => Promise<unknown>;
+        const name = String(property);
+        return (...args: unknown[]) =>
+          p.call(LATENCY_MS, async () => {
+            if (WRITES.has(name)) return faulty(p, () => method(...args) as Promise<WriteOutcome>);
+            maybeCrash(p);
+            if (name === "heartbeat" || name === "connect") {
+              if (!faults || !random.chance(odds.unknown)) return method(...args);
+              if (random.chance(0.5)) await method(...args);
+              return { kind: "unknown" };
+            }
+            const answer = await method(...args);
+            const lagging = faults && HINTS.has(name) && random.chance(odds.stale);
+            return lagging ? (answer as unknown[]).filter(() => random.chance(0.5)) : answer;
+          });
+      },
+    });
+  }
+
+  const objectsFor = (p: Process): ObjectStore =>
+    ({
+      putIfAbsent: (key: string, body: Uint8Array) =>
+        p.call(LATENCY_MS, () => {
+          if (objects.has(key)) return "exists";
+          objects.set(key, Buffer.from(body).toString());
+          maybeCrash(p);
+          return "written";
+        }),
+      get: (key: string) => p.call(LATENCY_MS, () => (objects.has(key) ? Buffer.from(objects.get(key) as string) : undefined)),
+    }) as unknown as ObjectStore;
+
+  // --- messages
+  function post(deliver: () => void, delayMs: number): void {
+    if (faults && random.chance(odds.dropMessage)) return;
+    const copies = faults && random.chance(0.1) ? 2 : 1;
+    for (let i = 0; i < copies; i++) kernel.at(delayMs + random.below(faults && random.chance(0.1) ? 30_000 : 10), deliver);
+  }
+  let passPlanned = false;
+  const hint = async (h: Hint, delayMs: number) => {
+    post(() => {
+      if (passPlanned && random.chance(0.5)) return;
+      passPlanned = true;
+      kernel.at(5, () => {
+        passPlanned = false;
+        invoke("schedule", (room) => room.scheduler.schedule([h]));
+      });
+    }, delayMs);
+  };
+  const dispatch = async (lease: Lease) => {
+    post(() => {
+      for (const g of gateways) if (g.process.alive) void g.gateway.dispatched(leaseName(lease.key)).catch(() => undefined);
+    }, 0);
+  };
+
+  function rooms(p: Process): { tasks: TaskStore; workers: WorkerStore; plans: Plans; scheduler: TaskScheduler; lifecycle: WorkerLifecycle } {
+    const tasks = through(p, rawTasks);
+    const workers = through(p, rawWorkers);
+    const plans = createPlans({ store: tasks, objects: objectsFor(p), decodePlan: () => plan });
+    const scheduler = createTaskScheduler({ store: tasks, workers, plans, clock: p.clock, random: p.random, logger: quiet, dispatch, hint });
+    const lifecycle = createWorkerLifecycle({ tasks, workers, scheduler, clock: p.clock, random: p.random, logger: quiet });
+    return { tasks, workers, plans, scheduler, lifecycle };
+  }
+
+  let invocations = 0;
+  /** One function invocation: a process of its own. */
+  function invoke(name: string, work: (room: ReturnType<typeof rooms>) => Promise<unknown>): void {
+    const p = kernel.process(`${name}-${++invocations}`, random.below(20_000) - 10_000);
+    void work(rooms(p)).catch((error: unknown) => {
+      if (error instanceof Violation) violation ??= error;
+    });
+  }
+
+  // --- gateways
+  function startGateway(): void {
+    const p = kernel.process("gateway", random.below(20_000) - 10_000);
+    const id = makeId("gateway", kernel.nowMs(), random.bytes(10));
+    const { tasks, workers, plans, scheduler, lifecycle } = rooms(p);
+    const gateway = createGateway({
+      id,
+      tasks,
+      workers,
+      objects: objectsFor(p),
+      plans,
+      scheduler,
+      lifecycle,
+      assignment: async (lease, indices) => assignmentOf(lease, indices),
+      hint: (h) => hint(h, 0),
+      clock: p.clock,
+      logger: quiet,
+      writer: id,
+    });
+    const me = { process: p, gateway, id };
+    gateways.push(me);
+    p.onKill.push(() => {
+      gateways.splice(gateways.indexOf(me), 1);
+      kernel.at(1_000 + random.below(20_000), startGateway);
+    });
+    void gateway.beat(new AbortController().signal);
+  }
+
+  const assignmentOf = (lease: Lease, indices: IndexSet): Assignment =>
+    ({
+      lease: leaseName(lease.key),
+      planHash: "h",
+      scriptName: "S",
+      script: "true",
+      environment: [],
+      conda: [],
+      pip: [],
+      need: (plan.sets[lease.key.set] as PlanSet).resources.capacity,
+      timeLimitMs: 60_000,
+      diskLimitMib: 0,
+      assets: [],
+      tasks: members(indices).map((index) => ({ index, number: index, parameters: [], inputs: [], outputs: [] })),
+    }) satisfies Assignment;
+
+  // --- streams
+  function connect(agent: Process): Channel<AgentMessage, GatewayMessage> {
+    const target = gateways.length === 0 ? undefined : random.pick(gateways);
+    if (target === undefined) throw new Error("no gateway");
+    const [near, far] = channelPair(kernel, agent, target.process, (m) => watch(m));
+    const worker = [...agents].find(([, p]) => p === agent)?.[0] as WorkerId;
+    void target.gateway.serve({ worker, pool: "sim" }, far).catch(() => far.close("error"));
+    if (faults && random.chance(0.3)) kernel.at(random.below(180_000), () => faults && near.close("broken"));
+    return near;
+  }
+  /** What a gateway tells an agent to be committed must be so at that moment. */
+  function watch(m: GatewayMessage): void {
+    const body = m.body;
+    if (body?.$case === "acknowledged") guard(() => checker.acknowledged(body.value.lease, decodeSet(body.value.tasks)));
+  }
+
+  // --- agents
+  let runs = 0;
+  function startAgent(id: WorkerId): void {
+    const p = kernel.process(`agent-${id}`, 0);
+    agents.set(id, p);
+    const started = new Set<string>();
+    const agent = createAgent({
+      dial: () => p.call(LATENCY_MS, () => connect(p)),
+      signUploads: async () => [],
+      executor: { run: (attempt, signal) => execute(p, started, attempt.assignment.lease, attempt.task.index, signal) },
+      clock: p.clock,
+      random,
+      logger: quiet,
+      size: { cpuMilli: 2000, memoryMib: 0, gpu: 0 },
+      prefetchPercent: random.pick([0, 100]),
+      host: "sim",
+      endsAtMs: 0,
+    });
+    p.onKill.push(() => kernel.at(500 + random.below(60_000), () => startAgent(id)));
+    void agent.run(new AbortController().signal);
+  }
+
+  async function execute(p: Process, started: Set<string>, lease: string, index: number, signal: AbortSignal): Promise<TaskResult> {
+    const attempt = `${lease}/${index}`;
+    guard(() => {
+      if (started.has(attempt)) throw new Violation(`attempt ${attempt} started twice in one life of its worker`);
+      started.add(attempt);
+      checker.mayStart(lease, index);
+    });
+    const message = `run ${++runs}`;
+    checker.runs.set(attempt, message);
+    const startedAtMs = p.clock.now();
+    const [, set, segment] = lease.split("/");
+    if (odds.poison.has(`${set}/${segment}/${index}`)) await p.clock.sleep(50).then(() => p.kill());
+    await p.clock.sleep(random.chance(0.05) ? random.below(40_000) : random.below(3_000), signal);
+    const fails = faults && random.chance(odds.fail);
+    const outcome = fails ? random.pick(["exit", "signal", "timeout", "staging"] as const) : "done";
+    const usage = { wallMs: 1, cpuMs: 1, memoryPeakBytes: 0, bytesIn: 0, bytesOut: 0 };
+    return { index, outcome, message, startedAtMs, endedAtMs: p.clock.now(), usage, inputs: [], outputs: [] };
+  }
+
+  // --- what users and operators do
+  async function submit(): Promise<void> {
+    const segments = sets.map((s) => Math.ceil(s.count / SEGMENT_TASKS));
+    const experiment: Experiment = {
+      id: experimentId,
+      owner: makeId("user", kernel.nowMs(), random.bytes(10)),
+      name: "sim",
+      status: "CREATED",
+      generation: 0,
+      version: 0,
+      planHash: "h",
+      gates: gatesFor(segments.reduce((a, b) => a + b, 0)),
+      taskCount: 0,
+      priority: 0,
+      weight: 1,
+      createdAtMs: kernel.nowMs(),
+      live: false,
+    };
+    const records: TaskSet[] = sets.map((s, ordinal) => ({ experiment: experiment.id, ordinal, count: s.count, segments: segments[ordinal] as number, next: 0, closed: 0, done: 0, failed: 0, skipped: 0, generation: 0, skipAll: false }));
+    await apply(() => rawTasks.createExperiment(experiment, records));
+    await apply(() => rawTasks.turn({ post: { ...experiment, status: "RUNNING", version: 1, live: true }, expectVersion: 0 }));
+    await hint({ experiment: experiment.id }, 0);
+  }
+
+  const cancels = random.chance(0.15);
+  function meddle(): void {
+    const id = experimentId;
+    if (random.chance(0.25)) invoke("pause", ({ scheduler }) => scheduler.control.turn(id, { from: ["RUNNING"], change: () => ({ status: "PAUSED" }) }));
+    if (random.chance(0.6)) invoke("resume", ({ scheduler }) => scheduler.control.turn(id, { from: ["PAUSED"], change: () => ({ status: "RUNNING" }) }));
+    if (random.chance(0.15)) invoke("retry", async ({ scheduler }) => scheduler.control.startRetry(id, "op").then(() => scheduler.control.finishRetry(id)));
+    if (random.chance(0.2)) invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(id));
+    if (cancels && random.chance(0.02)) invoke("cancel", ({ scheduler }) => scheduler.control.turn(id, { from: ["RUNNING", "PAUSED", "RETRYING"], change: () => ({ status: "CANCELED" }) }));
+    if (random.chance(0.2)) forcedSteal();
+    if (random.chance(0.15)) random.pick([...agents.values()]).kill();
+    if (random.chance(0.1)) random.pick([...agents.values()]).frozenUntilMs = kernel.nowMs() + random.below(300_000);
+    if (random.chance(0.05) && gateways.length > 0) random.pick(gateways).process.kill();
+    if (faults) kernel.at(random.below(30_000), meddle);
+  }
+  function forcedSteal(): void {
+    const open = [...table.leases.values()].filter((l) => l.state === "OPEN");
+    if (open.length === 0) return;
+    const { key, hold } = random.pick(open);
+    const tasks = hold.map((w) => w & Math.floor(random.next() * 2 ** 32)) as IndexSet;
+    invoke("steal", ({ scheduler }) => scheduler.settle(key, [{ lease: key, back: { tasks, cause: "given-back" }, fold: true }]));
+  }
+  function timer(): void {
+    invoke("sweep", ({ scheduler }) => scheduler.sweep());
+    invoke("reap", ({ lifecycle }) => lifecycle.reap());
+    if (!faults) {
+      invoke("resume", ({ scheduler }) => scheduler.control.turn(experimentId, { from: ["PAUSED"], change: () => ({ status: "RUNNING" }) }));
+    }
+    kernel.at(TIMER_MS, timer);
+  }
+
+  const settled = (): boolean => {
+    const e = table.experiments.get(experimentId);
+    const open = [...table.leases.values()].some((l) => l.state === "OPEN");
+    return !faults && e !== undefined && (e.status === "COMPLETED" || e.status === "FAILED" || e.status === "CANCELED") && !e.live && !open;
+  };
+
+  return {
+    counts: () => ({ tasks: checker.runs.size, leases: table.leases.size }),
+    async go(): Promise<void> {
+      startGateway();
+      startGateway();
+      for (const id of workerIds) startAgent(id);
+      await submit();
+      timer();
+      kernel.at(random.below(5_000), meddle);
+      kernel.at(FAULTS_MS, () => {
+        faults = false;
+        for (const p of agents.values()) p.frozenUntilMs = 0;
+      });
+      const endMs = kernel.nowMs() + END_MS;
+      await kernel.run(() => violation !== undefined || settled() || kernel.nowMs() > endMs);
+      if (violation !== undefined) throw violation;
+      if (!settled()) throw new Violation(`stuck: the experiment is ${table.experiments.get(experimentId)?.status} after three hours; open leases ${[...table.leases.values()].filter((l) => l.state === "OPEN").length}`);
+      // What was acknowledged and skipped is looked at when all is quiet.
+      checker.final(objects);
+    },
+  };
+}
+
+/** Two ends of one stream: in order, with latency; both see its end, some time after it. A dead process closes it. */
+function channelPair(kernel: Kernel, agent: Process, gateway: Process, watch: (m: GatewayMessage) => void): [Channel<AgentMessage, GatewayMessage>, Channel<GatewayMessage, AgentMessage>] {
+  interface End {
+    inbox: unknown[];
+    waiting: ((m: unknown) => void) | undefined;
+    ended: boolean;
+    readonly process: Process;
+    lastMs: number;
+  }
+  const a: End = { inbox: [], waiting: undefined, ended: false, process: agent, lastMs: 0 };
+  const b: End = { inbox: [], waiting: undefined, ended: false, process: gateway, lastMs: 0 };
+  let open = true;
+  const offer = (end: End, message: unknown) => {
+    // A message waits for a frozen process; order is kept.
+    const at = Math.max(end.lastMs, kernel.nowMs() + kernel.random.below(10), end.process.frozenUntilMs);
+    end.lastMs = at;
+    kernel.at(at - kernel.nowMs(), () => {
+      if (!end.process.alive || (end.ended && message !== undefined)) return;
+      if (message === undefined) end.ended = true;
+      const take = end.waiting;
+      end.waiting = undefined;
+      if (take !== undefined) take(message);
+      else end.inbox.push(message);
+    });
+  };
+  const close = () => {
+    if (!open) return;
+    open = false;
+    offer(a, undefined);
+    offer(b, undefined);
+  };
+  agent.onKill.push(close);
+  gateway.onKill.push(close);
+  const end = (me: End, other: End) => ({
+    send: (m: unknown) => {
+      if (!open || !me.process.alive) return;
+      if (me === b) watch(m as GatewayMessage);
+      offer(other, m);
+    },
+    backlog: () => 0,
+    receive: () =>
+      new Promise<unknown>((resolve) => {
+        if (me.inbox.length > 0) resolve(me.inbox.shift());
+        else if (me.ended) resolve(undefined);
+        else me.waiting = resolve;
+      }),
+    close,
+  });
+  return [end(a, b) as Channel<AgentMessage, GatewayMessage>, end(b, a) as Channel<GatewayMessage, AgentMessage>];
+}
