@@ -37,7 +37,7 @@ const ROWS: readonly Row[] = [
   { folder: "shared/ports", may: ["./clock.ts", "#domain/id.ts"], mayNot: ["node:fs", "zod", "#core/task-scheduler/index.ts", "#config"] },
   {
     folder: "shared/core/task-scheduler",
-    may: ["./placement.ts", "#domain/id.ts", "#ports/clock.ts", "#core/data-mover/index.ts"],
+    may: ["./placement.ts", "#domain/id.ts", "#ports/clock.ts", "#core/data-mover/index.ts", "node:crypto"],
     mayNot: [
       "node:fs",
       "zod",
