@@ -60,7 +60,10 @@ export function createGatewayClient(options: DialOptions): GatewayClient {
     const tls = credentials.createSsl(pem(options.ca), pem(options.identity?.key), pem(options.identity?.certificate));
     client = new TaskGatewayClient(`dns:${options.address}`, tls, CLIENT_OPTIONS);
   } catch (cause) {
-    throw new OutcomeError({ kind: "fatal", reason: "the CA, certificate or key is not readable PEM: check --ca, or join again" }, { cause });
+    throw new OutcomeError(
+      { kind: "fatal", reason: "the CA, certificate or key is not readable PEM: check --ca, or join again" },
+      { cause },
+    );
   }
   const deadline = () => ({ deadline: Date.now() + UNARY_WAIT_MS });
   return {

@@ -52,7 +52,10 @@ export function createStreamChannel<Send, Receive>(stream: MessageStream, option
       if (ended) return;
       const bytes = Buffer.from(options.encode(message));
       if (bytes.length > MESSAGE_BYTES_MAX) {
-        throw new SchedulerError("too-large", `a message of ${bytes.length} bytes passes the limit of ${MESSAGE_BYTES_MAX}: send less at once`);
+        throw new SchedulerError(
+          "too-large",
+          `a message of ${bytes.length} bytes passes the limit of ${MESSAGE_BYTES_MAX}: send less at once`,
+        );
       }
       if (backlogBytes + bytes.length > BACKLOG_BYTES_MAX) {
         end();
