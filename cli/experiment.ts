@@ -1,0 +1,118 @@
+/** Looking at experiments, and stopping them. */
+import { randomUUID } from "node:crypto";
+import type { AnswerOf } from "#api/routes.ts";
+import type { TaskState } from "#domain/task.ts";
+import { EXIT } from "./exit-code.ts";
+import { readExperimentId, readTaskName } from "./experiment-id.ts";
+import { clean, showBytes, showCount, showDuration, showInstant, table } from "./output.ts";
+import { type PageOptions, readPages } from "./pages.ts";
+import { describe } from "./progress.ts";
+import { connect, type Session } from "./session.ts";
+
+type Args = readonly string[];
+
+const more = (page: { readonly cursor?: string }): string[] => (page.cursor === undefined ? [] : [`more: --cursor ${page.cursor}`]);
+
+export async function status(session: Session, _: object, args: Args): Promise<number> {
+  const id = readExperimentId(args[0]);
+  const view = await (await connect(session)).call("getExperiment", { params: { id }, signal: session.signal });
+  session.output.result(view, () => describe(view, session.output));
+  return EXIT.done;
+}
+
+export async function list(session: Session, options: PageOptions): Promise<number> {
+  const client = await connect(session);
+  const page = await readPages(options, (query) => client.call("listExperiments", { query, signal: session.signal }));
+  const rows = page.items.map((e) => [e.id, e.name, e.status, e.tasks, showInstant(e.createdAtMs), showInstant(e.endedAtMs)]);
+  session.output.result(page, () => [...table(["ID", "NAME", "STATUS", "TASKS", "CREATED", "ENDED"], rows), ...more(page)]);
+  return EXIT.done;
+}
+
+const showParameters = (parameters: Readonly<Record<string, string>>): string =>
+  Object.entries(parameters)
+    .map(([name, value]) => `${name}=${value}`)
+    .join(" ");
+
+interface TaskOptions extends PageOptions {
+  readonly set?: string;
+  readonly state?: TaskState;
+}
+
+export async function tasks(session: Session, options: TaskOptions, args: Args): Promise<number> {
+  const id = readExperimentId(args[0]);
+  const client = await connect(session);
+  const filter = {
+    ...(options.set === undefined ? {} : { set: options.set }),
+    ...(options.state === undefined ? {} : { state: options.state }),
+  };
+  const page = await readPages(options, (at) =>
+    client.call("listTasks", { params: { id }, query: { ...filter, ...at }, signal: session.signal }),
+  );
+  const rows = page.items.map((t) => [t.task, t.state, t.attempts, showParameters(t.parameters)]);
+  session.output.result(page, () => [...table(["TASK", "STATE", "FAILED ATTEMPTS", "PARAMETERS"], rows), ...more(page)]);
+  return EXIT.done;
+}
+
+type Attempt = AnswerOf<"getTask">["history"][number];
+
+const block = (title: string, text: string | undefined): string[] =>
+  text === undefined || text === ""
+    ? []
+    : [
+        `  ${title}:`,
+        ...clean(text)
+          .replace(/\n$/, "")
+          .split("\n")
+          .map((line) => `    ${line}`),
+      ];
+
+function describeAttempt({ epoch, worker, committed, result }: Attempt): string[] {
+  const title = `attempt ${epoch} on ${worker}${committed ? "" : " (not committed)"}`;
+  if (result === undefined) return [`${title}: no result`];
+  const how = [
+    result.outcome,
+    result.exitCode === undefined ? "" : `exit code ${result.exitCode}`,
+    result.signal ?? "",
+    result.message ?? "",
+  ];
+  const { usage } = result;
+  return [
+    clean(`${title}: ${how.filter((text) => text !== "").join(", ")}`),
+    `  took ${showDuration(usage.wallMs)}, cpu ${showDuration(usage.cpuMs)}, at most ${showBytes(usage.memoryPeakBytes)} of memory`,
+    ...result.outputs.map((output) => clean(`  output ${output.name}: ${output.path} (${showBytes(output.bytes)})`)),
+    ...block("stdout", result.stdout),
+    ...block("stderr", result.stderr),
+  ];
+}
+
+export async function task(session: Session, _: object, args: Args): Promise<number> {
+  const params = { id: readExperimentId(args[0]), ...readTaskName(args[1]) };
+  const detail = await (await connect(session)).call("getTask", { params, signal: session.signal });
+  session.output.result(detail, () => [
+    `${detail.task}  ${detail.state}`,
+    clean(`parameters  ${showParameters(detail.parameters) || "-"}`),
+    `depends on  ${detail.dependsOn.join(" ") || "-"}`,
+    ...detail.history.flatMap(describeAttempt),
+  ]);
+  return EXIT.done;
+}
+
+export async function outputs(session: Session, options: PageOptions & { readonly set?: string }, args: Args): Promise<number> {
+  const id = readExperimentId(args[0]);
+  const client = await connect(session);
+  const filter = options.set === undefined ? {} : { set: options.set };
+  const page = await readPages(options, (at) =>
+    client.call("listOutputs", { params: { id }, query: { ...filter, ...at }, signal: session.signal }),
+  );
+  const rows = page.items.map((o) => [o.task, o.name, o.path, o.bytes, o.sha256.slice(0, 12)]);
+  session.output.result(page, () => [...table(["TASK", "NAME", "PATH", "BYTES", "SHA-256"], rows), ...more(page)]);
+  return EXIT.done;
+}
+
+export async function cancel(session: Session, _: object, args: Args): Promise<number> {
+  const id = readExperimentId(args[0]);
+  const client = await connect(session);
+  const summary = await client.call("cancelExperiment", { params: { id }, idempotencyKey: randomUUID(), signal: session.signal });
+  session.output.result(summary, () => [`${summary.id}  ${summary.status}  (${showCount(summary.tasks)} tasks)`]);
+  return EXIT.done;
+}

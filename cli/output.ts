@@ -1,0 +1,100 @@
+/**
+ * What the tool writes: results to stdout, everything else to stderr. Colours and redrawing only on a terminal.
+ *
+ * Names, parameters and logs come from others: control characters are taken out before a terminal gets to see them.
+ */
+import { styleText } from "node:util";
+
+export type Style = "bold" | "dim" | "green" | "red" | "yellow";
+
+export interface Output {
+  readonly json: boolean;
+  /** Lines may be redrawn. */
+  readonly live: boolean;
+  readonly columns: number;
+  /** A result: JSON when asked for, else lines. */
+  result(value: unknown, lines: () => readonly string[]): void;
+  line(text: string): void;
+  /** Progress and remarks: stderr, left out with --json. */
+  note(text: string): void;
+  error(text: string): void;
+  /** Replaces what was redrawn last, on stderr. Only when `live`. */
+  redraw(lines: readonly string[]): void;
+  style(style: Style, text: string): string;
+}
+
+export interface Streams {
+  readonly stdout: NodeJS.WriteStream;
+  readonly stderr: NodeJS.WriteStream;
+  readonly env: NodeJS.ProcessEnv;
+}
+
+const COLUMNS_DEFAULT = 100;
+const ESCAPE = "\u001b";
+
+/** Control characters (C0 without tab and line break, DEL, C1) as a sign that something was there. */
+export const clean = (text: string): string =>
+  [...text]
+    .map((c) => (c === "\n" || c === "\t" || (c >= " " && c !== "\u007f" && !(c >= "\u0080" && c <= "\u009f")) ? c : "\ufffd"))
+    .join("");
+
+function mayColour(stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv): boolean {
+  return stream.isTTY === true && (env.NO_COLOR ?? "") === "" && env.TERM !== "dumb";
+}
+
+export function createOutput({ stdout, stderr, env }: Streams, json: boolean): Output {
+  const colour = mayColour(stderr, env) && mayColour(stdout, env);
+  const live = stderr.isTTY === true && env.TERM !== "dumb" && !json;
+  let drawn = 0;
+  const write = (stream: NodeJS.WriteStream, text: string) => stream.write(`${text}\n`);
+  return {
+    json,
+    live,
+    columns: stderr.columns ?? COLUMNS_DEFAULT,
+    result(value, lines) {
+      if (json) write(stdout, JSON.stringify(value));
+      else for (const text of lines()) write(stdout, text);
+    },
+    line: (text) => void write(stdout, text),
+    note: (text) => void (json || write(stderr, text)),
+    error: (text) => void write(stderr, text),
+    redraw(lines) {
+      const up = drawn > 0 ? `${ESCAPE}[${drawn}A` : "";
+      stderr.write(`${up}${lines.map((text) => `\r${ESCAPE}[2K${text}\n`).join("")}${ESCAPE}[0J`);
+      drawn = lines.length;
+    },
+    style: (style, text) => (colour ? styleText(style, text, { validateStream: false }) : text),
+  };
+}
+
+/** Columns side by side; numbers to the right. */
+export function table(head: readonly string[], rows: readonly (readonly (string | number)[])[]): string[] {
+  const cells = rows.map((row) => row.map((cell) => clean(String(cell)).replace(/[\n\t]/g, " ")));
+  const widths = head.map((title, i) => Math.max(title.length, ...cells.map((row) => row[i]?.length ?? 0)));
+  const isNumber = head.map((_, i) => rows.length > 0 && rows.every((row) => typeof row[i] === "number"));
+  const format = (row: readonly string[]): string =>
+    row
+      .map((cell, i) => (isNumber[i] ? cell.padStart(widths[i] ?? 0) : cell.padEnd(widths[i] ?? 0)))
+      .join("  ")
+      .trimEnd();
+  return [format(head), ...cells.map(format)];
+}
+
+const instant = new Intl.DateTimeFormat("sv-SE", { dateStyle: "short", timeStyle: "medium" });
+export const showInstant = (ms: number | undefined): string => (ms === undefined ? "-" : instant.format(ms));
+
+export function showDuration(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  const [h, m, s] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
+  if (h > 0) return `${h} h ${m} min`;
+  return m > 0 ? `${m} min ${s} s` : `${s} s`;
+}
+
+const number = new Intl.NumberFormat("en-US");
+export const showCount = (n: number): string => number.format(n);
+
+export function showBytes(bytes: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  const power = Math.min(units.length - 1, bytes < 1 ? 0 : Math.floor(Math.log2(bytes) / 10));
+  return power === 0 ? `${bytes} B` : `${(bytes / 1024 ** power).toFixed(1)} ${units[power]}`;
+}

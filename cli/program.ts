@@ -1,0 +1,119 @@
+/** The tree of commands, their options, and nothing of what they do. */
+import { SchedulerError } from "#domain/error.ts";
+import { TASK_STATES } from "#domain/task.ts";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import { createSession, type GlobalOptions, type Io, type Session } from "./session.ts";
+
+export interface Surroundings {
+  readonly io: Io;
+  readonly signal: AbortSignal;
+  /** Takes the exit code of a command that ran. */
+  readonly done: (code: number) => void;
+}
+
+/** A command: positional arguments and options as commander read them; resolves to its exit code. */
+type Action<O> = (session: Session, options: O, args: readonly string[]) => Promise<number>;
+
+const PAGE_MAX = 1000;
+
+function wholeNumber(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1 || n > PAGE_MAX) throw new InvalidArgumentError(`expects a whole number from 1 to ${PAGE_MAX}.`);
+  return n;
+}
+
+function readOverride(text: string, before: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
+  const at = text.indexOf("=");
+  if (at < 1) throw new InvalidArgumentError("expects NAME=value.");
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+/** Options that every command has, wherever they stand on the line. */
+function leaf<O>(command: Command, around: Surroundings, load: () => Promise<Action<O & GlobalOptions>>): Command {
+  command.option("--server <url>", "address of the server (or AIRAVATA_SERVER; default: where you logged in)");
+  command.option("--json", "print JSON");
+  return command.action(async () => {
+    const options = command.opts<O & GlobalOptions>();
+    const session = createSession(around.io, options, around.signal);
+    const action = await load();
+    around.done(await action(session, options, command.args));
+  });
+}
+
+const paged = (command: Command): Command =>
+  command
+    .option("--limit <n>", "lines of one page", wholeNumber, 100)
+    .option("--cursor <text>", "go on where a page ended")
+    .option("--all", "every page");
+
+const withSet = (command: Command): Command =>
+  command.option("--set <name=value>", "replace a value of the file: a parameter, or compute.cpu and its like (repeatable)", readOverride);
+
+function addExperiment(experiment: Command, around: Surroundings): void {
+  const read = () => import("./experiment.ts");
+  const add = (usage: string, description: string): Command => experiment.command(usage).description(description);
+  leaf(
+    withSet(add("plan <file>", "check an experiment file and count its tasks; needs no server")),
+    around,
+    async () => (await import("./run.ts")).plan,
+  );
+  const runs = withSet(add("run <file>", "create and start an experiment, then follow it"))
+    .addOption(new Option("--watch", "follow it until it ends (default)").conflicts("detach"))
+    .addOption(new Option("--detach", "return as soon as it has started").conflicts("watch"));
+  leaf(runs, around, async () => (await import("./run.ts")).run);
+  leaf(add("status <id>", "state and progress"), around, async () => (await read()).status);
+  leaf(
+    add("watch <id>", "follow an experiment until it ends; exit code 1 when it did not complete"),
+    around,
+    async () => (await import("./run.ts")).watch,
+  );
+  leaf(paged(add("list", "your experiments, newest first")), around, async () => (await read()).list);
+  const tasks = paged(add("tasks <id>", "tasks by set and number").option("--set <name>", "of this set only"));
+  tasks.addOption(new Option("--state <state>", "in this state only").choices(TASK_STATES));
+  leaf(tasks, around, async () => (await read()).tasks);
+  leaf(add("task <id> <task>", "one task (<set>/<number>) with its attempts"), around, async () => (await read()).task);
+  leaf(
+    paged(add("outputs <id>", "committed outputs").option("--set <name>", "of this set only")),
+    around,
+    async () => (await read()).outputs,
+  );
+  const download = add("download <id>", "fetch all outputs as <set>/<number>/<path>; files that are there already are kept")
+    .option("--to <folder>", "where to (default: a folder named after the experiment)")
+    .option("--set <name>", "of this set only");
+  leaf(download, around, async () => (await import("./download.ts")).download);
+  leaf(add("cancel <id>", "stop an experiment for good"), around, async () => (await read()).cancel);
+}
+
+export function addCommands(program: Command, around: Surroundings): void {
+  const { io } = around;
+  program
+    .description("Airavata Scheduler: run experiments on the machines that you may use")
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) })
+    .showHelpAfterError("(airavata --help lists the commands)")
+    .configureHelp({ showGlobalOptions: false });
+  const login = program
+    .command("login")
+    .description("exchange name and password for a token, and remember it")
+    .option("--user <name>", "who you are (default: asked for)")
+    .option("--password-file <file>", "read the password from a file; - is standard input");
+  leaf(login, around, async () => (await import("./login.ts")).login);
+  const context = program.command("context").description("the login that is remembered");
+  leaf(
+    context.command("show").description("server, user and end of the login; never the token"),
+    around,
+    async () => (await import("./login.ts")).showContext,
+  );
+  addExperiment(program.command("experiment").description("experiments, their tasks and outputs"), around);
+  const resource = program.command("resource").description("compute and storage resources");
+  leaf(resource.command("list").description("resources by name"), around, async () => (await import("./resource.ts")).resources);
+  const worker = program.command("worker").description("workers");
+  leaf(worker.command("list").description("workers that are known now"), around, async () => (await import("./resource.ts")).workers);
+}
+
+/** The argument at this place; commander has seen to it that it is there. */
+export function argument(args: readonly string[], at: number): string {
+  const value = args[at];
+  if (value === undefined) throw new SchedulerError("invalid-input", `argument ${at + 1} is missing`);
+  return value;
+}

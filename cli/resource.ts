@@ -1,0 +1,33 @@
+/** resource list, worker list. */
+import { EXIT } from "./exit-code.ts";
+import { showInstant, table } from "./output.ts";
+import { connect, type Session } from "./session.ts";
+
+export async function resources(session: Session): Promise<number> {
+  const client = await connect(session);
+  const { items } = await client.call("listResources", { signal: session.signal });
+  const rows = items.map((r) => [r.name, r.kind, r.kind === "POSIX" ? r.root : "-", showInstant(r.createdAtMs)]);
+  session.output.result(items, () => table(["NAME", "KIND", "ROOT", "SINCE"], rows));
+  return EXIT.done;
+}
+
+export async function workers(session: Session): Promise<number> {
+  const client = await connect(session);
+  const { items } = await client.call("listWorkers", { signal: session.signal });
+  const share = (free: number, size: number): string => `${free}/${size}`;
+  const rows = items.map((w) => [
+    w.worker,
+    w.pool,
+    w.state,
+    share(Math.max(0, w.free.cpuMilli) / 1000, w.size.cpuMilli / 1000),
+    share(w.free.memoryMib, w.size.memoryMib),
+    share(w.free.gpu, w.size.gpu),
+    w.leases,
+    w.host,
+    w.version,
+  ]);
+  session.output.result(items, () =>
+    table(["WORKER", "POOL", "STATE", "CPU FREE", "MIB FREE", "GPU FREE", "LEASES", "HOST", "VERSION"], rows),
+  );
+  return EXIT.done;
+}

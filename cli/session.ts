@@ -1,0 +1,59 @@
+/** What every command gets: where to write, whom to ask. Server: option > AIRAVATA_SERVER > remembered login > default. */
+import { type Client, createClient } from "#api/client.ts";
+import { SchedulerError } from "#domain/error.ts";
+import { type Context, readContext } from "./context.ts";
+import { createOutput, type Output, type Streams } from "./output.ts";
+
+export const SERVER_DEFAULT = "http://127.0.0.1:8080";
+
+export interface GlobalOptions {
+  readonly server?: string;
+  readonly json?: boolean;
+}
+
+export interface Io extends Streams {
+  readonly stdin: NodeJS.ReadStream;
+}
+
+export interface Session {
+  readonly io: Io;
+  readonly output: Output;
+  readonly options: GlobalOptions;
+  /** Aborts at Ctrl-C. */
+  readonly signal: AbortSignal;
+}
+
+export function createSession(io: Io, options: GlobalOptions, signal: AbortSignal): Session {
+  return { io, options, signal, output: createOutput(io, options.json === true) };
+}
+
+const isLoopback = (host: string): boolean => host === "localhost" || host === "[::1]" || /^127(\.\d+){3}$/.test(host);
+
+/** Address without a slash at its end. Plain http to another machine shows token and password to the network between. */
+export function readServer(text: string, output: Output): string {
+  const url = URL.parse(text);
+  if (url === null || !["http:", "https:"].includes(url.protocol) || url.username !== "" || url.search !== "" || url.hash !== "") {
+    throw new SchedulerError("invalid-input", `${text} is not the address of a server: give it like https://scheduler.example.org`);
+  }
+  if (url.protocol === "http:" && !isLoopback(url.hostname))
+    output.error(`warning: ${url.host} is reached without TLS: others can read what is sent`);
+  return url.href.replace(/\/+$/, "");
+}
+
+export async function whereTo(session: Session): Promise<{ readonly server: string; readonly context: Context | undefined }> {
+  const { env } = session.io;
+  const context = await readContext(env);
+  const server = readServer(session.options.server ?? env.AIRAVATA_SERVER ?? context?.server ?? SERVER_DEFAULT, session.output);
+  return { server, context };
+}
+
+/** A client with the token of AIRAVATA_TOKEN, or of the login at this very server. */
+export async function connect(session: Session): Promise<Client> {
+  const { server, context } = await whereTo(session);
+  const token = session.io.env.AIRAVATA_TOKEN || (context?.server === server ? context.token : undefined);
+  if (token === undefined) {
+    const known = context === undefined ? "" : ` (the remembered login is for ${context.server})`;
+    throw new SchedulerError("unauthenticated", `not logged in at ${server}${known}`);
+  }
+  return createClient({ server, token });
+}
