@@ -4,10 +4,11 @@
  * The supervisor holds the write end of every child's stdin. The kernel closes it when the supervisor ends, however
  * it ends (kill -9 included), and the child then reads end-of-file.
  */
+import { fstatSync } from "node:fs";
 
-/** Ends this process when the supervisor is gone. Does nothing when started by hand at a terminal. */
+/** Ends this process when the supervisor is gone. Does nothing without a pipe for stdin: then it was started by hand. */
 export function exitWithParent(leave: () => void = () => process.exit(0)): void {
-  if (process.stdin.isTTY) return;
+  if (!isPipe(0)) return;
   let left = false;
   const once = () => {
     if (left) return;
@@ -18,6 +19,16 @@ export function exitWithParent(leave: () => void = () => process.exit(0)): void 
   process.stdin.resume();
   // Held by nobody else: a child whose work is done may still end by itself.
   if ("unref" in process.stdin && typeof process.stdin.unref === "function") process.stdin.unref();
+}
+
+/** Node gives a child a socket pair, a shell a FIFO. */
+function isPipe(descriptor: number): boolean {
+  try {
+    const stat = fstatSync(descriptor);
+    return stat.isFIFO() || stat.isSocket();
+  } catch {
+    return false; // closed
+  }
 }
 
 /** What a part tells those that depend on it, such as its port. */
