@@ -1,0 +1,261 @@
+/** What the HTTP application needs, in memory: two users, an administrator, experiments and one task with an output. */
+import { createHash } from "node:crypto";
+import type { ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
+import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
+import { SchedulerError } from "../../shared/domain/error.ts";
+import type { Experiment, ExperimentState } from "../../shared/domain/experiment.ts";
+import { type ExperimentId, type IdKind, makeId, type UserId } from "../../shared/domain/id.ts";
+import type { Plan } from "../../shared/domain/plan.ts";
+import type { Resource } from "../../shared/domain/resource.ts";
+import type { Worker } from "../../shared/domain/worker.ts";
+import type { AuthorizedObject, HttpDeps, User } from "../../functions/http/deps.ts";
+
+let made = 0;
+const id = <K extends IdKind>(kind: K) =>
+  makeId(
+    kind,
+    1_700_000_000_000 + made++,
+    Uint8Array.from({ length: 10 }, (_, i) => (made * 31 + i) & 255),
+  );
+
+export const ALICE: User = { id: id("user"), name: "alice" };
+export const BOB: User = { id: id("user"), name: "bob" };
+export const ADMIN: User = { id: id("user"), name: "admin" };
+export const PASSWORD = "correct horse battery";
+export const tokenOf = (user: User): string => `token-of-${user.name}`;
+export const EXPIRED_TOKEN = "expired";
+
+export const OUTPUT_TEXT = "it rained\n";
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+const notFound = (): never => {
+  throw new SchedulerError("not-found", "there is no such thing");
+};
+
+interface Held {
+  experiment: Experiment;
+  readonly plan: Plan;
+}
+
+export interface FakeOutput extends OutputView {
+  readonly text: string;
+}
+
+export interface FakeHttp {
+  readonly deps: HttpDeps;
+  readonly experiments: Map<string, Held>;
+  readonly outputs: FakeOutput[];
+  /** What was logged as an error. */
+  readonly errors: string[];
+  /** The next submits fail with this. */
+  failSubmit: SchedulerError | undefined;
+  /** Holds back every create until it is resolved. */
+  hold: Promise<void> | undefined;
+}
+
+export const anOutput = (task: string, path: string, text = OUTPUT_TEXT, name = "OUT"): FakeOutput => ({
+  task,
+  name,
+  path,
+  bytes: Buffer.byteLength(text),
+  sha256: sha256(text),
+  text,
+});
+
+function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
+  const get = (key: ExperimentId): Held => fake.experiments.get(key) ?? notFound();
+  const turn = (key: ExperimentId, status: ExperimentState): Experiment => {
+    const held = get(key);
+    held.experiment = {
+      ...held.experiment,
+      status,
+      startedAtMs: held.experiment.startedAtMs ?? 2,
+      ...(status === "RUNNING" ? {} : { endedAtMs: 3 }),
+    };
+    return held.experiment;
+  };
+  const setAt = (key: ExperimentId, name: string) => get(key).plan.sets.find((set) => set.name === name) ?? notFound();
+  return {
+    async create({ owner, plan, priority }) {
+      await fake.hold;
+      const taskCount = plan.sets.reduce((n, set) => n + set.count, 0);
+      const common = { generation: 0, version: 0, planHash: "secret-hash", gates: 1, weight: 1, createdAtMs: 1, live: false };
+      const experiment: Experiment = { id: id("experiment"), owner, name: plan.name, status: "CREATED", priority, taskCount, ...common };
+      fake.experiments.set(experiment.id, { experiment, plan });
+      return experiment;
+    },
+    async submit(key) {
+      if (fake.failSubmit !== undefined) throw fake.failSubmit;
+      const { status } = get(key).experiment;
+      if (status === "CANCELED") throw new SchedulerError("conflict", "it was canceled before");
+      return status === "CREATED" ? turn(key, "RUNNING") : get(key).experiment;
+    },
+    cancel: async (key) => turn(key, "CANCELED"),
+    find: async (key) => get(key).experiment,
+    async view(key) {
+      const { experiment: e, plan } = get(key);
+      const done = e.status === "COMPLETED";
+      const sets = plan.sets.map(({ name, count }) => ({
+        set: name,
+        total: count,
+        done: done ? count : 0,
+        failed: 0,
+        skipped: 0,
+        leased: done ? 0 : 1,
+      }));
+      return { ...e, labels: plan.labels, tasks: e.taskCount, sets };
+    },
+    async list(owner, { limit, cursor }) {
+      const mine = [...fake.experiments.values()].map((held) => held.experiment).filter((e) => e.owner === owner);
+      const from = Number(cursor ?? 0);
+      return { items: mine.slice(from, from + limit), ...(from + limit < mine.length ? { cursor: String(from + limit) } : {}) };
+    },
+    async tasks(key, filter) {
+      const sets = get(key).plan.sets.filter((set) => filter.set === undefined || set.name === filter.set);
+      const all = sets.flatMap((set) => Array.from({ length: set.count }, (_, number) => ({ set: set.name, number })));
+      const items = all
+        .slice(0, filter.limit)
+        .map(({ set, number }) => ({ task: `${set}/${number}`, set, number, state: "QUEUED" as const, parameters: {}, attempts: 0 }));
+      return { items };
+    },
+    async task(key, set, number) {
+      if (number >= setAt(key, set).count) notFound();
+      return { task: `${set}/${number}`, set, number, state: "QUEUED", parameters: { A: "1" }, attempts: 0, dependsOn: [], history: [] };
+    },
+    async outputs(key, { limit, cursor }) {
+      get(key);
+      const from = Number(cursor ?? 0);
+      const items = fake.outputs.slice(from, from + limit).map(({ text: _, ...view }) => view);
+      return { items, ...(from + limit < fake.outputs.length ? { cursor: String(from + limit) } : {}) };
+    },
+    async output(key, { set, number, name }) {
+      get(key);
+      const found = fake.outputs.find((output) => output.task === `${set}/${number}` && output.name === name) ?? notFound();
+      const { text, ...view } = found;
+      async function* content() {
+        yield Buffer.from(text);
+      }
+      return { view, content: content() };
+    },
+  };
+}
+
+function fakeIdempotency(): HttpDeps["idempotency"] {
+  type Entry = { fingerprint: string; answer?: { status: number; body: string } };
+  const entries = new Map<string, Entry>();
+  return {
+    async begin(user, key, fingerprint) {
+      const held = entries.get(`${user} ${key}`);
+      if (held === undefined) entries.set(`${user} ${key}`, { fingerprint });
+      return held;
+    },
+    async finish(user, key, answer) {
+      const held = entries.get(`${user} ${key}`);
+      if (held !== undefined) held.answer = answer;
+    },
+    async abandon(user, key) {
+      entries.delete(`${user} ${key}`);
+    },
+  };
+}
+
+const workers: Worker[] = [
+  {
+    key: { id: id("worker"), incarnation: 1 },
+    pool: "local",
+    state: "READY",
+    size: { cpuMilli: 2000, memoryMib: 1024, gpu: 0 },
+    cap: { cpuMilli: 4000, memoryMib: 2048, gpu: 0 },
+    free: { cpuMilli: 1000, memoryMib: 512, gpu: 0 },
+    leases: new Set(["x"]),
+    session: 1,
+    gateway: undefined,
+    beat: 1,
+    expiresAtMs: 5,
+    endsAtMs: undefined,
+    host: "node-1",
+    version: "0.1.0",
+  },
+];
+
+export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
+  const users = new Map([ALICE, BOB, ADMIN].map((user) => [tokenOf(user), user]));
+  const relations = new Set<string>();
+  const nameOf = (object: AuthorizedObject, relation: string, subject: AuthorizedObject) =>
+    `${object.type}:${object.id}#${relation}@${subject.id}`;
+  const resources: Resource[] = [{ kind: "LOCAL", id: id("resource"), name: "local", owner: ADMIN.id, createdAtMs: 1 }];
+  const errors: string[] = [];
+  const refuse = (): never => {
+    throw new SchedulerError("unauthenticated", "name or password is wrong, or the token is not valid");
+  };
+  const deps: HttpDeps = {
+    accounts: {
+      login: async (name, password) => {
+        const user = [...users.values()].find((one) => one.name === name);
+        if (user === undefined || password !== PASSWORD) return refuse();
+        // A whole user record, as the room gives it: the hash must not get out.
+        return { token: tokenOf(user), expiresAtMs: 4_000_000_000_000, user: { ...user, passwordHash: "$argon2id$hash" } };
+      },
+      authenticate: async (token) => users.get(token) ?? refuse(),
+    },
+    get orchestrator() {
+      return orchestrator;
+    },
+    compilePlan,
+    authorization: {
+      check: async (subject, permission, object) => {
+        if (object.type === "deployment") return subject.id === ADMIN.id && permission === "administer";
+        return subject.id === ADMIN.id
+          ? [...relations].some((r) => r.startsWith(`experiment:${object.id}#`))
+          : relations.has(nameOf(object, "owner", subject)) || (permission === "view" && relations.has(nameOf(object, "viewer", subject)));
+      },
+      write: async (written) => {
+        for (const { object, relation, subject } of written) relations.add(nameOf(object, relation, subject));
+      },
+    },
+    deploymentId: "main",
+    resources: {
+      list: async () => resources,
+      register: async ({ owner, resource }) => {
+        if (resources.some((one) => one.name === resource.name)) throw new SchedulerError("conflict", `the name ${resource.name} is taken`);
+        const held: Resource = { ...resource, id: id("resource"), owner, createdAtMs: 1 };
+        resources.push(held);
+        return held;
+      },
+    },
+    workers: { list: async () => workers },
+    idempotency: fakeIdempotency(),
+    clock: { now: () => 1_000 },
+    logger: { info: () => undefined, warn: () => undefined, error: (_message, facts) => void errors.push(JSON.stringify(facts)) },
+    version: "0.1.0",
+    ...options,
+  };
+  const fake: FakeHttp = {
+    deps,
+    experiments: new Map(),
+    outputs: [anOutput("hello/0", "out.txt")],
+    errors,
+    failSubmit: undefined,
+    hold: undefined,
+  };
+  const orchestrator = options.orchestrator ?? fakeOrchestrator(fake);
+  return fake;
+}
+
+/** A user id that owns nothing. */
+export const NOBODY = id("user") as UserId;
+
+export const EXPERIMENT_YAML = `name: greetings
+parameters:
+  WHO: {type: string, description: whom}
+scripts:
+  HELLO: |
+    #!/bin/bash
+    echo "hello $WHO" > "$OUT"
+tasks:
+  hello:
+    script: HELLO
+    task_inputs:
+      WHO: [ann, ben, cy]
+    task_outputs:
+      OUT: "out.txt"
+`;

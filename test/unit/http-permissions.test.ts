@@ -1,0 +1,113 @@
+/** P1 over the whole table: who may not, gets nothing and changes nothing. */
+import { beforeEach, describe, expect, it } from "vitest";
+import { createHttpApp, type HttpApp } from "../../functions/http/index.ts";
+import { OPERATION_IDS, type OperationId, routeOf } from "../../shared/api/routes.ts";
+import { ADMIN, ALICE, BOB, createFakeHttp, EXPERIMENT_YAML, EXPIRED_TOKEN, type FakeHttp, tokenOf } from "../support/fake-http-deps.ts";
+
+let fake: FakeHttp;
+let app: HttpApp;
+let alices: string;
+
+const bodies: Partial<Record<OperationId, { type: string; text: string }>> = {
+  planExperiment: { type: "application/yaml", text: EXPERIMENT_YAML },
+  createExperiment: { type: "application/yaml", text: EXPERIMENT_YAML },
+  login: { type: "application/json", text: JSON.stringify({ name: "alice", password: "wrong" }) },
+  registerResource: { type: "application/json", text: JSON.stringify({ kind: "POSIX", name: "data", root: "/data" }) },
+};
+
+function send(id: OperationId, token: string | undefined, experiment = alices): Promise<Response> {
+  const route = routeOf(id);
+  const values: Record<string, string> = { id: experiment, set: "hello", number: "0", name: "OUT" };
+  const path = route.path.replace(/\{(\w+)\}/g, (_, key: string) => values[key] ?? "");
+  const body = bodies[id];
+  const headers: Record<string, string> = {
+    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+    ...(body ? { "content-type": body.type } : {}),
+  };
+  return app.fetch(
+    new Request(`http://test${path}`, { method: route.method, headers, ...(body === undefined ? {} : { body: body.text }) }),
+  );
+}
+
+const codeOf = async (response: Response): Promise<unknown> => ((await response.json()) as { code?: unknown }).code;
+const guarded = OPERATION_IDS.filter((id) => routeOf(id).permission !== "public");
+const ofExperiment = OPERATION_IDS.filter((id) => routeOf(id).path.includes("{id}"));
+const administered = OPERATION_IDS.filter((id) => JSON.stringify(routeOf(id).permission).includes("administer"));
+
+beforeEach(async () => {
+  fake = createFakeHttp();
+  app = createHttpApp(fake.deps);
+  const response = await send("createExperiment", tokenOf(ALICE), "");
+  alices = ((await response.json()) as { id: string }).id;
+});
+
+describe("every route that is not public", () => {
+  it.each(guarded)("%s refuses a request without a token, with an expired and with a forged one", async (id) => {
+    const before = JSON.stringify([...fake.experiments]);
+    for (const token of [undefined, EXPIRED_TOKEN, `${tokenOf(ALICE)}x`, "", "a b"]) {
+      const response = await send(id, token);
+      expect(response.status).toBe(401);
+      expect(response.headers.get("www-authenticate")).toContain("Bearer");
+      expect(await codeOf(response)).toBe("unauthenticated");
+    }
+    expect(JSON.stringify([...fake.experiments])).toBe(before);
+  });
+
+  it.each(guarded)("%s answers its owner or an administrator", async (id) => {
+    const response = await send(id, tokenOf(administered.includes(id) ? ADMIN : ALICE));
+    expect(response.status).toBe(routeOf(id).success.status);
+    await response.arrayBuffer();
+  });
+
+  it("takes no token from the query and no other scheme", async () => {
+    const query = await app.fetch(new Request(`http://test/v1/me?token=${tokenOf(ALICE)}`));
+    expect(query.status).toBe(401);
+    const basic = await app.fetch(new Request("http://test/v1/me", { headers: { authorization: `Basic ${tokenOf(ALICE)}` } }));
+    expect(basic.status).toBe(401);
+  });
+});
+
+describe("experiments of somebody else", () => {
+  it.each(ofExperiment)("%s can't be told from one that does not exist, and nothing happens", async (id) => {
+    const before = JSON.stringify([...fake.experiments]);
+    const unknown = `${alices.slice(0, -1)}${alices.endsWith("0") ? "1" : "0"}`;
+    const answers = await Promise.all([alices, unknown, "exp_nonsense", "%2e%2e"].map((key) => send(id, tokenOf(BOB), key)));
+    expect(answers.slice(0, 3).map((answer) => answer.status)).toEqual([404, 404, 404]);
+    const [theirs, none] = (await Promise.all(answers.slice(0, 2).map((answer) => answer.json()))) as { detail: string }[];
+    expect(theirs?.detail).toBe(none?.detail);
+    expect(JSON.stringify([...fake.experiments])).toBe(before);
+  });
+
+  it("stay out of lists", async () => {
+    const list = (await (await send("listExperiments", tokenOf(BOB))).json()) as { items: unknown[] };
+    expect(list.items).toEqual([]);
+  });
+
+  it("can be looked at but not changed by those who may view only: 403", async () => {
+    await fake.deps.authorization.write([
+      { object: { type: "experiment", id: alices }, relation: "viewer", subject: { type: "user", id: BOB.id } },
+    ]);
+    expect((await send("getExperiment", tokenOf(BOB))).status).toBe(200);
+    expect((await send("cancelExperiment", tokenOf(BOB))).status).toBe(403);
+  });
+
+  it("are open to administrators", async () => {
+    expect((await send("getExperiment", tokenOf(ADMIN))).status).toBe(200);
+  });
+});
+
+describe("administration", () => {
+  it.each(administered)("%s refuses everybody else with 403", async (id) => {
+    const response = await send(id, tokenOf(ALICE));
+    expect(response.status).toBe(403);
+    expect(await fake.deps.resources.list()).toHaveLength(1);
+  });
+});
+
+it("denies when the question of permission can't be asked", async () => {
+  const check = () => Promise.reject(new Error("spicedb at 10.0.0.7 is down"));
+  app = createHttpApp({ ...fake.deps, authorization: { ...fake.deps.authorization, check } });
+  const response = await send("getExperiment", tokenOf(ALICE));
+  expect(response.status).toBe(500);
+  expect(await response.text()).not.toContain("10.0.0.7");
+});

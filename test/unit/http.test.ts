@@ -1,0 +1,379 @@
+import { gunzipSync } from "node:zlib";
+import { extract } from "tar-stream";
+import { beforeEach, describe, expect, it } from "vitest";
+import { createHttpApp, createLambdaHandler, type HttpApp } from "../../functions/http/index.ts";
+import { problem } from "../../shared/api/problem.ts";
+import { OPERATION_IDS, routeOf } from "../../shared/api/routes.ts";
+import { SchedulerError } from "../../shared/domain/error.ts";
+import { ALICE, anOutput, BOB, createFakeHttp, EXPERIMENT_YAML, type FakeHttp, PASSWORD, tokenOf } from "../support/fake-http-deps.ts";
+
+let fake: FakeHttp;
+let app: HttpApp;
+
+interface Sent {
+  readonly body?: string | Uint8Array<ArrayBuffer>;
+  readonly type?: string;
+  readonly key?: string;
+  readonly as?: typeof ALICE;
+  readonly headers?: Record<string, string>;
+}
+
+function send(method: string, path: string, { body, type, key, as = ALICE, headers = {} }: Sent = {}): Promise<Response> {
+  const all = {
+    authorization: `Bearer ${tokenOf(as)}`,
+    ...(type ? { "content-type": type } : {}),
+    ...(key ? { "idempotency-key": key } : {}),
+    ...headers,
+  };
+  return app.fetch(new Request(`http://test${path}`, { method, headers: all, ...(body === undefined ? {} : { body }) }));
+}
+const sendYaml = (body: Sent["body"] & {}, options: Sent = {}, path = "/v1/experiments") =>
+  send("POST", path, { body, type: "application/yaml", ...options });
+
+async function refused(response: Response, status: number, code: string) {
+  const body = problem.parse(await response.json());
+  expect({ status: response.status, code: body.code }).toEqual({ status, code });
+  expect(response.headers.get("content-type")).toBe("application/problem+json");
+  expect(body.status).toBe(status);
+  expect(body.requestId).toBe(response.headers.get("x-request-id"));
+  return body;
+}
+
+async function created(): Promise<string> {
+  return ((await (await sendYaml(EXPERIMENT_YAML)).json()) as { id: string }).id;
+}
+
+beforeEach(() => {
+  fake = createFakeHttp();
+  app = createHttpApp(fake.deps);
+});
+
+describe("answers", () => {
+  it("hold what the contract names and nothing else", async () => {
+    const id = await created();
+    const values: Record<string, string> = { id, set: "hello", number: "0", name: "OUT" };
+    for (const operation of OPERATION_IDS) {
+      const route = routeOf(operation);
+      if (route.method !== "GET" || !("json" in route.success)) continue;
+      const response = await send(
+        "GET",
+        route.path.replace(/\{(\w+)\}/g, (_, key: string) => values[key] ?? ""),
+      );
+      const text = await response.text();
+      expect(JSON.parse(text)).toEqual(route.success.json.parse(JSON.parse(text)));
+      expect(text).not.toContain("secret-hash");
+      expect(response.headers.get("cache-control")).toBe("no-store");
+    }
+  });
+
+  it("of a login never hold the password's hash", async () => {
+    const response = await send("POST", "/v1/login", {
+      body: JSON.stringify({ name: "alice", password: PASSWORD }),
+      type: "application/json",
+    });
+    const text = await response.text();
+    expect(response.status).toBe(200);
+    expect(text).toContain(tokenOf(ALICE));
+    expect(text).not.toContain("argon2");
+  });
+
+  it("create, submit and cancel", async () => {
+    const response = await sendYaml(EXPERIMENT_YAML, {}, "/v1/experiments?submit=true");
+    expect(response.status).toBe(201);
+    const { id, status, tasks } = (await response.json()) as { id: string; status: string; tasks: number };
+    expect({ status, tasks }).toEqual({ status: "RUNNING", tasks: 3 });
+    expect(((await (await send("POST", `/v1/experiments/${id}/cancel`)).json()) as { status: string }).status).toBe("CANCELED");
+  });
+
+  it("name what was created although its submit failed for now", async () => {
+    fake.failSubmit = new SchedulerError("unavailable", "throttled");
+    const response = await sendYaml(EXPERIMENT_YAML, { key: "k" }, "/v1/experiments?submit=true");
+    expect(response.status).toBe(201);
+    expect(((await response.json()) as { status: string }).status).toBe("CREATED");
+    expect(fake.experiments.size).toBe(1);
+  });
+
+  it("plan counts tasks and writes nothing", async () => {
+    const response = await sendYaml(EXPERIMENT_YAML, {}, "/v1/plan");
+    expect(await response.json()).toMatchObject({ name: "greetings", tasks: 3, sets: [{ set: "hello", tasks: 3 }] });
+    expect(fake.experiments.size).toBe(0);
+  });
+
+  it("page through lists", async () => {
+    for (let i = 0; i < 3; i++) await created();
+    const first = (await (await send("GET", "/v1/experiments?limit=2")).json()) as { items: unknown[]; cursor: string };
+    const second = (await (await send("GET", `/v1/experiments?limit=2&cursor=${first.cursor}`)).json()) as {
+      items: unknown[];
+      cursor?: string;
+    };
+    expect([first.items.length, second.items.length, second.cursor]).toEqual([2, 1, undefined]);
+  });
+
+  it("serve the OpenAPI document without a token", async () => {
+    const response = await app.fetch(new Request("http://test/openapi.json"));
+    expect(((await response.json()) as { openapi: string }).openapi).toBe("3.1.0");
+  });
+});
+
+describe("experiment files come", () => {
+  it("as JSON that wraps the text, with values that replace those of the file", async () => {
+    const body = JSON.stringify({ file: EXPERIMENT_YAML, set: { WHO: "[a, b]" } });
+    const response = await send("POST", "/v1/plan", { body, type: "application/json; charset=utf-8" });
+    expect(await response.json()).toMatchObject({ tasks: 2 });
+  });
+
+  it("as JSON that is the experiment", async () => {
+    const body = JSON.stringify({ scripts: { S: "true" }, tasks: { one: { script: "S" } } });
+    expect(await (await send("POST", "/v1/plan", { body, type: "application/json" })).json()).toMatchObject({ tasks: 1 });
+  });
+
+  it("malformed: every complaint has its line and column", async () => {
+    const response = await sendYaml("tasks: [\n  {a: b\n");
+    const { complaints } = await refused(response, 400, "invalid-input");
+    expect(complaints?.[0]?.line).toBeGreaterThan(0);
+    expect(complaints?.[0]?.column).toBeGreaterThan(0);
+  });
+
+  it("with unknown keys: refused, with a suggestion", async () => {
+    const body = await refused(await sendYaml(EXPERIMENT_YAML.replace("task_inputs", "task_input")), 400, "invalid-input");
+    expect(JSON.stringify(body.complaints)).toContain("task_inputs");
+    expect(fake.experiments.size).toBe(0);
+  });
+
+  it("not in UTF-8, empty, or as something else: refused", async () => {
+    await refused(await sendYaml(new Uint8Array([0x6e, 0xff, 0xfe])), 400, "invalid-input");
+    await refused(await sendYaml(""), 400, "invalid-input");
+    await refused(await send("POST", "/v1/plan", { body: "{", type: "application/json" }), 400, "invalid-input");
+    await refused(await send("POST", "/v1/plan", { body: '{"file": 7}', type: "application/json" }), 400, "invalid-input");
+  });
+
+  it("too large: refused whatever the headers promise", async () => {
+    const large = new Uint8Array(50 * 1024 * 1024);
+    await refused(await sendYaml(large), 413, "too-large");
+    const chunk = new Uint8Array(64 * 1024);
+    let given = 0;
+    const endless = new ReadableStream({ pull: (controller) => (given++ < 10_000 ? controller.enqueue(chunk) : controller.close()) });
+    const headers = { authorization: `Bearer ${tokenOf(ALICE)}`, "content-type": "application/yaml" };
+    const init = { method: "POST", headers, body: endless, duplex: "half" } as RequestInit;
+    await refused(await app.fetch(new Request("http://test/v1/plan", init)), 413, "too-large");
+    expect(given).toBeLessThan(100);
+  });
+
+  it("as another content type or charset: 415 with the types that are taken", async () => {
+    const response = await sendYaml(EXPERIMENT_YAML, { type: "application/xml" });
+    expect(response.headers.get("accept")).toContain("application/yaml");
+    await refused(response, 415, "unsupported-media-type");
+    await refused(await sendYaml(EXPERIMENT_YAML, { type: "application/yaml; charset=latin1" }), 415, "unsupported-media-type");
+    await refused(await send("POST", "/v1/experiments", { body: new Uint8Array([1]) }), 415, "unsupported-media-type");
+  });
+});
+
+describe("bad requests", () => {
+  it.each(["limit=0", "limit=1001", "limit=x", "limit=1&limit=2", "unknown=1", "cursor="])("refuse the query %s", async (query) => {
+    await refused(await send("GET", `/v1/experiments?${query}`), 400, "invalid-input");
+  });
+
+  it("refuse unknown task states", async () => {
+    const id = await created();
+    const { complaints } = await refused(await send("GET", `/v1/experiments/${id}/tasks?state=SLEEPING`), 400, "invalid-input");
+    expect(complaints?.[0]?.path).toBe("state");
+  });
+
+  it("answer 404 for tasks, outputs and addresses that are not there", async () => {
+    const id = await created();
+    for (const path of ["tasks/hello/99", "tasks/none/0", "tasks/hello/-1", "tasks/hello/x", "outputs/hello/0/NONE"]) {
+      await refused(await send("GET", `/v1/experiments/${id}/${path}`), 404, "not-found");
+    }
+    await refused(await send("GET", "/v2/nothing"), 404, "not-found");
+  });
+
+  it("answer 405 with the methods that an address takes", async () => {
+    const response = await send("DELETE", "/v1/experiments");
+    expect(response.headers.get("allow")).toBe("POST, GET");
+    await refused(response, 405, "method-not-allowed");
+  });
+
+  it("refuse resources that lead elsewhere or are malformed", async () => {
+    const admin = { name: "admin", id: ALICE.id };
+    for (const body of [
+      { kind: "POSIX", name: "x", root: "/a/../b" },
+      { kind: "POSIX", name: "X", root: "/a" },
+      { kind: "FTP", name: "x" },
+      { kind: "LOCAL", name: "x", more: 1 },
+    ]) {
+      await refused(
+        await send("POST", "/v1/resources", { body: JSON.stringify(body), type: "application/json", as: admin }),
+        400,
+        "invalid-input",
+      );
+    }
+  });
+});
+
+describe("failures inside", () => {
+  it("are logged under the request's id and never shown", async () => {
+    const orchestrator = {
+      ...fake.deps.orchestrator,
+      list: () => Promise.reject(new Error("ECONNREFUSED 10.1.2.3:8000 table experiments")),
+    };
+    app = createHttpApp({ ...fake.deps, orchestrator });
+    const response = await send("GET", "/v1/experiments", { headers: { "x-request-id": "req-12345678" } });
+    const body = await refused(response, 500, "internal");
+    expect(JSON.stringify(body)).not.toContain("10.1.2.3");
+    expect(fake.errors[0]).toContain("10.1.2.3");
+    expect(fake.errors[0]).toContain("req-12345678");
+  });
+
+  it("that may pass say so", async () => {
+    const orchestrator = {
+      ...fake.deps.orchestrator,
+      list: () => Promise.reject(new SchedulerError("unavailable", "dynamodb at 10.1.2.3")),
+    };
+    app = createHttpApp({ ...fake.deps, orchestrator });
+    const response = await send("GET", "/v1/experiments");
+    expect(response.headers.get("retry-after")).toBe("1");
+    expect(JSON.stringify(await refused(response, 503, "unavailable"))).not.toContain("10.1.2.3");
+  });
+
+  it("take no request id that could break a log", async () => {
+    const response = await send("GET", "/v1/health", { headers: { "x-request-id": "a\tb c{}" } });
+    expect(response.headers.get("x-request-id")).toMatch(/^[0-9a-f-]{36}$/);
+  });
+});
+
+describe("an idempotency key", () => {
+  it("gives the first answer again, with one effect", async () => {
+    const first = await sendYaml(EXPERIMENT_YAML, { key: "key-1" });
+    const second = await sendYaml(EXPERIMENT_YAML, { key: "key-1" });
+    expect(await second.text()).toBe(await first.text());
+    expect(second.status).toBe(201);
+    expect(second.headers.get("idempotency-replayed")).toBe("true");
+    expect(fake.experiments.size).toBe(1);
+  });
+
+  it("with another body or query is refused", async () => {
+    await sendYaml(EXPERIMENT_YAML, { key: "key-1" });
+    await refused(await sendYaml(`${EXPERIMENT_YAML}\n# more`, { key: "key-1" }), 422, "idempotency-mismatch");
+    await refused(await sendYaml(EXPERIMENT_YAML, { key: "key-1" }, "/v1/experiments?submit=true"), 422, "idempotency-mismatch");
+    expect(fake.experiments.size).toBe(1);
+  });
+
+  it("of a request that still runs is refused for now", async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    fake.hold = promise;
+    const first = sendYaml(EXPERIMENT_YAML, { key: "key-1" });
+    await new Promise((turn) => setImmediate(turn));
+    const answers = await Promise.all([sendYaml(EXPERIMENT_YAML, { key: "key-1" }), sendYaml(EXPERIMENT_YAML, { key: "key-1" })]);
+    for (const answer of answers) await refused(answer, 409, "idempotency-in-progress");
+    resolve();
+    expect((await first).status).toBe(201);
+    expect(fake.experiments.size).toBe(1);
+  });
+
+  it("belongs to its user", async () => {
+    await sendYaml(EXPERIMENT_YAML, { key: "key-1" });
+    const other = await sendYaml(EXPERIMENT_YAML, { key: "key-1", as: BOB });
+    expect(other.headers.get("idempotency-replayed")).toBeNull();
+    expect(fake.experiments.size).toBe(2);
+  });
+
+  it("may be used again when its request was refused", async () => {
+    await refused(await sendYaml("tasks: 7", { key: "key-1" }), 400, "invalid-input");
+    expect((await sendYaml(EXPERIMENT_YAML, { key: "key-1" })).status).toBe(201);
+  });
+
+  it("that is malformed is refused before any effect", async () => {
+    await refused(await sendYaml(EXPERIMENT_YAML, { key: "x".repeat(129) }), 400, "invalid-input");
+    expect(fake.experiments.size).toBe(0);
+  });
+});
+
+describe("outputs", () => {
+  it("are attachments with their checksum", async () => {
+    const id = await created();
+    const response = await send("GET", `/v1/experiments/${id}/outputs/hello/0/OUT`);
+    expect(await response.text()).toBe("it rained\n");
+    expect(response.headers.get("content-disposition")).toContain("attachment");
+    expect(response.headers.get("content-type")).toBe("application/octet-stream");
+  });
+
+  it("that are large go by a signed URL, or through when there is none", async () => {
+    const id = await created();
+    fake.outputs.push({ ...anOutput("hello/1", "big.bin", "x".repeat(5 * 1024 * 1024)) });
+    expect((await send("GET", `/v1/experiments/${id}/outputs/hello/1/OUT`)).status).toBe(200);
+    app = createHttpApp({ ...fake.deps, signOutput: async (output) => `http://store/c/${output.sha256}?signature=s` });
+    const response = await send("GET", `/v1/experiments/${id}/outputs/hello/1/OUT`);
+    expect(response.status).toBe(302);
+    expect(response.headers.get("location")).toContain("http://store/c/");
+  });
+
+  it("come in one archive of <set>/<number>/<path>", async () => {
+    const id = await created();
+    fake.outputs.push(anOutput("hello/1", "deep/er.txt", "y".repeat(300_000)));
+    for (let i = 0; i < 600; i++) fake.outputs.push(anOutput(`many/${i}`, "a.txt", `text ${i}`));
+    const response = await send("GET", `/v1/experiments/${id}/outputs.tar.gz`);
+    const archive = extract();
+    archive.end(gunzipSync(Buffer.from(await response.arrayBuffer())));
+    const sizes = new Map<string, number>();
+    for await (const entry of archive) {
+      sizes.set(entry.header.name, entry.header.size ?? 0);
+      entry.resume();
+    }
+    expect(sizes.size).toBe(602);
+    expect(sizes.get("hello/0/out.txt")).toBe(10);
+    expect(sizes.get("hello/1/deep/er.txt")).toBe(300_000);
+  });
+
+  it("with a path that leads outside end the archive instead of being in it", async () => {
+    const id = await created();
+    fake.outputs.push(anOutput("hello/1", "../../evil"));
+    const response = await send("GET", `/v1/experiments/${id}/outputs.tar.gz`);
+    await expect(response.arrayBuffer()).rejects.toThrow();
+    expect(fake.errors[0]).toContain("../../evil");
+  });
+});
+
+describe("the Lambda handler", () => {
+  const event = (method: string, path: string, more: object = {}) =>
+    ({
+      version: "2.0",
+      routeKey: "$default",
+      rawPath: path,
+      rawQueryString: "",
+      headers: { authorization: `Bearer ${tokenOf(ALICE)}`, "content-type": "application/yaml", "content-length": "3" },
+      requestContext: { domainName: "api.example", requestId: "JKJaXmPLvHcESHA=", http: { method, path } },
+      isBase64Encoded: false,
+      ...more,
+    }) as unknown as Parameters<ReturnType<typeof createLambdaHandler>>[0];
+
+  it("takes text and base64 bodies and answers JSON as text", async () => {
+    const handler = createLambdaHandler(app);
+    const plain = await handler(event("POST", "/v1/plan", { body: EXPERIMENT_YAML }));
+    const encoded = await handler(
+      event("POST", "/v1/plan", { body: Buffer.from(EXPERIMENT_YAML).toString("base64"), isBase64Encoded: true }),
+    );
+    expect(plain.statusCode).toBe(200);
+    expect(plain.isBase64Encoded).toBe(false);
+    expect(plain.headers?.["x-request-id"]).toBe("JKJaXmPLvHcESHA=");
+    expect(encoded.body).toBe(plain.body);
+    expect(JSON.parse(plain.body ?? "")).toMatchObject({ tasks: 3 });
+  });
+
+  it("answers bytes in base64 and refuses what a function may not answer", async () => {
+    const handler = createLambdaHandler(app);
+    const id = await created();
+    const bytes = await handler(event("GET", `/v1/experiments/${id}/outputs/hello/0/OUT`));
+    expect(bytes.isBase64Encoded).toBe(true);
+    expect(Buffer.from(bytes.body ?? "", "base64").toString()).toBe("it rained\n");
+    fake.outputs.push(anOutput("hello/1", "big.bin", "x".repeat(5 * 1024 * 1024)));
+    const large = await handler(event("GET", `/v1/experiments/${id}/outputs/hello/1/OUT`));
+    expect(large.statusCode).toBe(413);
+    expect(JSON.parse(large.body ?? "").code).toBe("too-large");
+  });
+
+  it("passes the query on", async () => {
+    const handler = createLambdaHandler(app);
+    const result = await handler(event("GET", "/v1/experiments", { rawQueryString: "limit=0" }));
+    expect(result.statusCode).toBe(400);
+  });
+});
