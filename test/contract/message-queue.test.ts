@@ -1,5 +1,4 @@
-import { mkdtemp, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it } from "vitest";
@@ -7,13 +6,14 @@ import { createMemoryMessageQueue } from "#adapters/memory/message-queue.ts";
 import { openSqliteMessageQueue } from "#adapters/sqlite/message-queue.ts";
 import { createSystemClock } from "#adapters/system/clock.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
+import { makeFolder, type TestFolder } from "../support/served-store.ts";
 import { describeMessageQueue, describeSharedMessageQueue } from "./message-queue.contract.ts";
 
 const NOW = { limit: 10, waitMs: 0, visibilityMs: 30_000 };
 
-async function makeFolder(): Promise<{ readonly file: string } & AsyncDisposable> {
-  const folder = await mkdtemp(join(tmpdir(), "queue-"));
-  return { file: join(folder, "queue.db"), [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
+async function makeFile(): Promise<TestFolder & { readonly file: string }> {
+  const made = await makeFolder();
+  return { ...made, file: join(made.folder, "queue.db") };
 }
 
 describeMessageQueue("memory", async () => {
@@ -23,7 +23,7 @@ describeMessageQueue("memory", async () => {
 
 describeMessageQueue("sqlite", async () => {
   const clock = createFakeClock();
-  const folder = await makeFolder();
+  const folder = await makeFile();
   const subject = await openSqliteMessageQueue({ file: folder.file, clock, receivesMax: 2 });
   const dispose = async (): Promise<void> => {
     await subject.close();
@@ -33,7 +33,7 @@ describeMessageQueue("sqlite", async () => {
 });
 
 describeSharedMessageQueue("sqlite", async () => {
-  const folder = await makeFolder();
+  const folder = await makeFile();
   const subject = await openSqliteMessageQueue({ file: folder.file, clock: createSystemClock() });
   const dispose = async (): Promise<void> => {
     await subject.close();
@@ -66,7 +66,7 @@ describe("memory queue", () => {
 
 describe("sqlite queue", () => {
   it("keeps messages over a restart, hidden ones hidden", async () => {
-    await using folder = await makeFolder();
+    await using folder = await makeFile();
     const clock = createFakeClock();
     {
       await using queue = await openSqliteMessageQueue({ file: folder.file, clock });
@@ -81,7 +81,7 @@ describe("sqlite queue", () => {
   });
 
   it("gives a new message out although the clock went back", async () => {
-    await using folder = await makeFolder();
+    await using folder = await makeFile();
     const clock = createFakeClock();
     await using queue = await openSqliteMessageQueue({ file: folder.file, clock });
     await queue.send("orders", "a");
@@ -90,7 +90,7 @@ describe("sqlite queue", () => {
   });
 
   it("refuses a file of another format and leaves it alone", async () => {
-    await using folder = await makeFolder();
+    await using folder = await makeFile();
     const other = new DatabaseSync(folder.file);
     other.exec("PRAGMA user_version = 99");
     other.close();
@@ -98,7 +98,7 @@ describe("sqlite queue", () => {
   });
 
   it("opens one new file from eight places at once", async () => {
-    await using folder = await makeFolder();
+    await using folder = await makeFile();
     const clock = createSystemClock();
     const queues = await Promise.all(Array.from({ length: 8 }, () => openSqliteMessageQueue({ file: folder.file, clock })));
     await Promise.all(queues.map((queue, i) => queue.send("orders", `${i}`)));
@@ -107,14 +107,14 @@ describe("sqlite queue", () => {
   });
 
   it("keeps its file from other users", async () => {
-    await using folder = await makeFolder();
+    await using folder = await makeFile();
     await using queue = await openSqliteMessageQueue({ file: folder.file, clock: createFakeClock() });
     await queue.send("orders", "a");
     for (const suffix of ["", "-wal", "-shm", "-bell"]) expect((await stat(folder.file + suffix)).mode & 0o077).toBe(0);
   });
 
   it("ends waiting receives when it is closed and refuses later calls", async () => {
-    await using folder = await makeFolder();
+    await using folder = await makeFile();
     const clock = createFakeClock();
     const queue = await openSqliteMessageQueue({ file: folder.file, clock });
     const received = queue.receive("orders", { ...NOW, waitMs: 60_000 });

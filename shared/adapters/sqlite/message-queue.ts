@@ -91,7 +91,7 @@ class OpenQueue implements SqliteMessageQueue {
     this.#check(queue);
     if (receipts.length === 0) return;
     checkRange("the number of receipts", receipts.length, 1, RECEIPTS_MAX);
-    await this.#file.write({ apply: () => receipts.forEach((receipt) => this.#file.delete(queue, receipt)) });
+    await this.#file.write({ apply: () => this.#file.delete(queue, receipts) });
   }
 
   async depth(queue: string): Promise<number> {

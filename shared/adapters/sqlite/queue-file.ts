@@ -121,7 +121,7 @@ export class QueueFile {
         receivesMax: deadQueue === undefined ? Number.MAX_SAFE_INTEGER : receivesMax,
         visibleAtMs: nowMs + visibilityMs,
       });
-      const taken = rows.filter((row) => row["queue"] === queue);
+      const taken = rows.filter((row) => row.queue === queue);
       buried += rows.length - taken.length;
       if (taken.length === 0 && rows.length > 0) continue; // a whole batch was dead: there may be living ones behind it
       const messages = taken.map(({ id, receives, body }) => ({ id: `${id}`, receipt: `${id}.${receives}`, body: String(body), receives: Number(receives) }));
@@ -130,24 +130,26 @@ export class QueueFile {
   }
 
   /** Only within `write`. An old receipt names an older count of receives and so deletes nothing. */
-  delete(queue: string, receipt: string): void {
-    const [, id, receives] = /^(\d{1,15})\.([1-9]\d{0,14})$/.exec(receipt) ?? [];
-    if (id !== undefined && receives !== undefined) this.#statements.delete.run(queue, Number(id), Number(receives));
+  delete(queue: string, receipts: readonly string[]): void {
+    for (const receipt of receipts) {
+      const [, id, receives] = /^(\d{1,15})\.([1-9]\d{0,14})$/.exec(receipt) ?? [];
+      if (id !== undefined && receives !== undefined) this.#statements.delete.run(queue, Number(id), Number(receives));
+    }
   }
 
   /** When the queue's next message is due; undefined when it is empty. Takes no lock. */
   nextVisibleAtMs(queue: string): number | undefined {
     const row = this.#statements.next.get(queue);
-    return row === undefined ? undefined : Number(row["visibleAtMs"]);
+    return row === undefined ? undefined : Number(row.visibleAtMs);
   }
 
   count(queue: string): number {
-    return Number(this.#statements.count.get(queue)?.["messages"]);
+    return Number(this.#statements.count.get(queue)?.messages);
   }
 
   /** Changes whenever another connection has committed. */
   dataVersion(): number {
-    return Number(this.#statements.dataVersion.get()?.["data_version"]);
+    return Number(this.#statements.dataVersion.get()?.data_version);
   }
 
   async close(): Promise<void> {
@@ -160,7 +162,7 @@ export class QueueFile {
       const group = this.#pending.splice(0, GROUP_WRITES_MAX);
       let failure: unknown;
       try {
-        await retryBusy(this.#clock, () => transact(this.#database, () => group.forEach((write) => write.apply())));
+        await retryBusy(this.#clock, () => transact(this.#database, () => applyAll(group)));
       } catch (error) {
         failure = error;
       }
@@ -187,9 +189,13 @@ function prepareStatements(database: DatabaseSync): Record<"insert" | "take" | "
   };
 }
 
+function applyAll(group: readonly PendingWrite[]): void {
+  for (const write of group) write.apply();
+}
+
 function createSchema(database: DatabaseSync): void {
   transact(database, () => {
-    const version = Number(database.prepare("PRAGMA user_version").get()?.["user_version"]);
+    const version = Number(database.prepare("PRAGMA user_version").get()?.user_version);
     if (version === FORMAT_VERSION) return;
     if (version !== 0) throw new SchedulerError("version-mismatch", `the queue file has format ${version}, this release reads ${FORMAT_VERSION}: use the release that wrote it`);
     database.exec(SCHEMA);
