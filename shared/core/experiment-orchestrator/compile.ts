@@ -4,18 +4,18 @@
  * Pure. Nothing is made per task: a sweep of ten million tasks compiles in the time of its file. Everything wrong is
  * complained about together, with its place in the file.
  */
-import { type Complaints, createComplaints, type InputPath, shown } from "#domain/complaints.ts";
+import { COMPLAINTS_MAX, type Complaints, createComplaints, type InputPath, shown } from "#domain/complaints.ts";
 import { axisSize } from "#domain/expansion.ts";
 import { type Axis, type Binding, type OutputReference, PLAN_FORMAT_VERSION, type Plan, type PlanSet } from "#domain/plan.ts";
 import type { ExperimentSpec, TaskSetSpec } from "#domain/spec.ts";
 import { suggestName } from "#domain/suggestion.ts";
 import { orderSets, type Parents, resolveParents } from "./graph.ts";
-import { DEFAULT_EXPERIMENT_NAME, OUTPUTS_MAX, PARAMETERS_MAX, TASK_VALUES_BYTES_MAX, TASKS_MAX, thousands } from "./limits.ts";
+import { DEFAULT_EXPERIMENT_NAME, TASK_VALUES_BYTES_MAX, TASKS_MAX, thousands } from "./limits.ts";
 import { checkCompute, checkRetry, compileResources, compileRetry } from "./resources.ts";
 import {
   byteLength,
   checkNames,
-  checkSize,
+  checkSizes,
   readAssets,
   readEnvironment,
   readPackages,
@@ -24,12 +24,16 @@ import {
 } from "./validation.ts";
 import { checkAxes, interpretValue, type Meaning } from "./values.ts";
 
+const SUBJECT = "the experiment is refused";
+
 /**
  * Compiles a spec. Errors: {@link SchedulerError} `invalid-input`, or `too-large` when only limits are broken, with a
  * complaint for each place. The result holds the scripts in use only, and sets in an order with parents first.
  */
 export function compilePlan(spec: ExperimentSpec): Plan {
   const complaints = createComplaints(spec.locate);
+  checkSizes(spec, complaints);
+  complaints.throwIfAny(SUBJECT);
   checkNames(spec, complaints);
   checkCompute({ settings: spec.resources.compute, path: ["resources", "compute"] }, complaints);
   checkRetry({ settings: spec.retry, path: ["retry"] }, complaints);
@@ -45,12 +49,13 @@ export function compilePlan(spec: ExperimentSpec): Plan {
   const broken = new Set<string>();
   for (const name of orderSets(parents, complaints)) {
     const before = complaints.count;
+    if (before >= COMPLAINTS_MAX) break;
     sets.push(compileSet({ spec, name, defaults, parents: parents.get(name) as Parents, compiled: sets, broken, complaints }));
     if (complaints.count > before) broken.add(name);
   }
   const total = sets.reduce((sum, set) => sum + set.count, 0);
   if (total > TASKS_MAX) complaints.add(["tasks"], `come to ${tasksText(total)} tasks; at most ${thousands(TASKS_MAX)}`, "size");
-  complaints.throwIfAny("the experiment is refused");
+  complaints.throwIfAny(SUBJECT);
   const used = new Set(sets.map((set) => set.script));
   return {
     formatVersion: PLAN_FORMAT_VERSION,
@@ -156,7 +161,6 @@ function parentCount({ name, compiled, broken, complaints }: SetContext, foreach
 
 function compileOutputs(set: TaskSetSpec, path: InputPath, complaints: Complaints): PlanSet["outputs"] {
   const names = Object.entries(set.task_outputs);
-  checkSize(names, OUTPUTS_MAX, { path: [...path, "task_outputs"], complaints });
   const paths: string[] = [];
   return names.flatMap(([name, text]) => {
     const at = [...path, "task_outputs", name];
@@ -187,7 +191,6 @@ function compileInputs(context: SetContext, set: TaskSetSpec): Pick<PlanSet, "ax
     (binding) => !Object.hasOwn(set.task_inputs, binding.name) && !Object.hasOwn(set.task_outputs, binding.name),
   );
   const inputs = Object.entries(set.task_inputs);
-  checkSize(inputs, PARAMETERS_MAX, { path: ["tasks", name, "task_inputs"], complaints });
   for (const [input, value] of inputs) {
     const path = ["tasks", name, "task_inputs", input];
     const problem = variableNameProblem(input);

@@ -61,10 +61,31 @@ export function storagePathProblem(path: string): string | undefined {
   return path.split("/").includes("..") ? "climbs by .. in a storage path" : undefined;
 }
 
-/** Refuses a collection with more than `most` entries. */
-export function checkSize(entries: { readonly length: number }, most: number, at: { path: InputPath; complaints: Complaints }): void {
-  if (entries.length > most)
-    at.complaints.add(at.path, `has ${limits.thousands(entries.length)} entries; at most ${limits.thousands(most)}`, "size");
+/**
+ * Refuses collections with too many entries. First of all checks: some of the others cost the square of these counts,
+ * and a suggestion costs as much as there are names.
+ */
+export function checkSizes(spec: ExperimentSpec, complaints: Complaints): void {
+  const check = (path: InputPath, entries: { readonly length: number }, most: number): void => {
+    if (entries.length > most)
+      complaints.add(path, `has ${limits.thousands(entries.length)} entries; at most ${limits.thousands(most)}`, "size");
+  };
+  check(["labels"], Object.keys(spec.labels), limits.LABELS_MAX);
+  check(["on"], spec.on, limits.ON_MAX);
+  check(["parameters"], Object.keys(spec.parameters), limits.PARAMETERS_MAX);
+  check(["scripts"], Object.keys(spec.scripts), limits.SCRIPTS_MAX);
+  check(["tasks"], Object.keys(spec.tasks), limits.SETS_MAX);
+  for (const [name, set] of Object.entries(spec.tasks)) {
+    check(["tasks", name, "task_inputs"], Object.keys(set.task_inputs), limits.PARAMETERS_MAX);
+    check(["tasks", name, "task_outputs"], Object.keys(set.task_outputs), limits.OUTPUTS_MAX);
+    check(["tasks", name, "foreach"], set.foreach, limits.SETS_MAX);
+    check(["tasks", name, "after"], set.after, limits.SETS_MAX);
+  }
+  const { storage, conda, pip, environment } = spec.resources;
+  check(["resources", "storage"], storage, limits.ASSETS_MAX);
+  check(["resources", "conda"], conda, limits.PACKAGES_MAX);
+  check(["resources", "pip"], pip, limits.PACKAGES_MAX);
+  check(["resources", "environment"], environment, limits.ENVIRONMENT_MAX);
 }
 
 /** Names and texts at the top of the file; what belongs to one task set is checked with the set. */
@@ -77,13 +98,11 @@ export function checkNames(spec: ExperimentSpec, complaints: Complaints): void {
     complaints.add(["priority"], `expects a whole number from -${limits.PRIORITY_MAX} to ${limits.PRIORITY_MAX}`);
   }
   checkLabels(spec, complaints);
-  checkSize(spec.on, limits.ON_MAX, { path: ["on"], complaints });
   spec.on.forEach((resource, i) => {
     if (!RESOURCE_NAME.test(resource))
       complaints.add(["on", i], `${shown(resource)} is no name of a resource: small letters, digits and -`);
     else if (spec.on.indexOf(resource) !== i) complaints.add(["on", i], "stands here twice");
   });
-  checkSize(Object.keys(spec.parameters), limits.PARAMETERS_MAX, { path: ["parameters"], complaints });
   for (const parameter of Object.keys(spec.parameters)) {
     const problem = variableNameProblem(parameter);
     if (problem !== undefined) complaints.add(["parameters", parameter], problem, "key");
@@ -91,7 +110,6 @@ export function checkNames(spec: ExperimentSpec, complaints: Complaints): void {
   checkScripts(spec, complaints);
   const sets = Object.keys(spec.tasks);
   if (sets.length === 0) complaints.add(["tasks"], "has no task set");
-  checkSize(sets, limits.SETS_MAX, { path: ["tasks"], complaints });
   for (const set of sets) {
     if (!SET_NAME.test(set))
       complaints.add(["tasks", set], "is no name for a task set: a letter, then letters, digits, _ and -, at most 63", "key");
@@ -99,7 +117,6 @@ export function checkNames(spec: ExperimentSpec, complaints: Complaints): void {
 }
 
 function checkLabels(spec: ExperimentSpec, complaints: Complaints): void {
-  checkSize(Object.keys(spec.labels), limits.LABELS_MAX, { path: ["labels"], complaints });
   for (const [label, text] of Object.entries(spec.labels)) {
     if (!LABEL_NAME.test(label))
       complaints.add(["labels", label], "is no name for a label: letters, digits and . _ / -, at most 63", "key");
@@ -111,7 +128,6 @@ function checkLabels(spec: ExperimentSpec, complaints: Complaints): void {
 
 function checkScripts(spec: ExperimentSpec, complaints: Complaints): void {
   let total = 0;
-  checkSize(Object.keys(spec.scripts), limits.SCRIPTS_MAX, { path: ["scripts"], complaints });
   for (const [name, text] of Object.entries(spec.scripts)) {
     const path = ["scripts", name];
     const bytes = byteLength(text);
@@ -131,7 +147,6 @@ const ENVIRONMENT_ENTRY = /^([A-Za-z_][A-Za-z0-9_]{0,63})=(.*)$/s;
 
 /** `NAME=template` entries in order; a later one may build on an earlier one. */
 export function readEnvironment(entries: readonly string[], complaints: Complaints): Plan["environment"] {
-  checkSize(entries, limits.ENVIRONMENT_MAX, { path: ["resources", "environment"], complaints });
   return entries.flatMap((entry, i) => {
     const path = ["resources", "environment", i];
     const match = ENVIRONMENT_ENTRY.exec(entry);
@@ -146,7 +161,6 @@ export function readEnvironment(entries: readonly string[], complaints: Complain
 
 /** A list of packages: an entry becomes an argument of a package tool, so none may pass for an option. */
 export function readPackages(kind: "conda" | "pip", entries: readonly string[], complaints: Complaints): readonly string[] {
-  checkSize(entries, limits.PACKAGES_MAX, { path: ["resources", kind], complaints });
   entries.forEach((entry, i) => {
     const bad = entry.trim() === "" || entry.startsWith("-") || CONTROL_CHARACTERS.test(entry) || entry.length > limits.PACKAGE_LENGTH_MAX;
     if (bad) complaints.add(["resources", kind, i], `${shown(entry)} is no package: name and version, as in numpy=2.1`);
@@ -156,7 +170,6 @@ export function readPackages(kind: "conda" | "pip", entries: readonly string[], 
 
 /** `storage:/path:./target` entries; without a target the file keeps its own name. */
 export function readAssets(entries: readonly string[], complaints: Complaints): Plan["assets"] {
-  checkSize(entries, limits.ASSETS_MAX, { path: ["resources", "storage"], complaints });
   const targets = new Set<string>();
   return entries.flatMap((entry, i) => {
     const path = ["resources", "storage", i];
