@@ -217,6 +217,14 @@ describe("the limit on joins", () => {
   });
 });
 
+describe("the state directory", () => {
+  it("that can't be used is named with its option", async () => {
+    await using deployment = await startDeployment();
+    await writeFile(deployment.stateDir, "a file");
+    await expect(deployment.enter("good-1")).rejects.toMatchObject(fatal("--state-dir"));
+  });
+});
+
 describe("the token file", () => {
   it("must be a small regular file of one word", async () => {
     await using deployment = await startDeployment();

@@ -8,6 +8,7 @@ import { BACKLOG_BYTES_MAX, MESSAGE_BYTES_MAX } from "#protocol/limits.ts";
 import { PROTOCOL_VERSION } from "#protocol/version.ts";
 import { connect } from "../../worker/agent/connection.ts";
 import { loadOrCreateAuthority } from "../../worker/gateway/certificates.ts";
+import { createGatewayServer } from "../../worker/gateway/server.ts";
 import { aKey, aWorkerId, beat, beatSeen, type GatewayEnd, hello, quiet, startProxy, startWire } from "../support/wire.ts";
 
 const untilEnd = async (channel: GatewayEnd) => {
@@ -65,7 +66,6 @@ describe("who may connect", () => {
     const stranger = connect({ address: other.address, ca: wire.authority.caPem, certificate, key, logger: quiet });
     await expect(stranger).rejects.toMatchObject({ outcome: { kind: "fatal", reason: expect.stringContaining("--ca") } });
 
-    const { createGatewayServer } = await import("../../worker/gateway/server.ts");
     const impostor = await createGatewayServer({
       host: "127.0.0.1",
       port: 0,
@@ -266,6 +266,31 @@ describe("a stream", () => {
     expect(await backlog.promise).toBeLessThanOrEqual(BACKLOG_BYTES_MAX);
     expect(wire.logged.join()).toContain("too slowly");
     raw.close();
+  });
+});
+
+describe("an agent", () => {
+  it("gives up a gateway that reads nothing, with its memory bounded", async () => {
+    const over = Promise.withResolvers<void>();
+    await using wire = await startWire({ serve: () => over.promise });
+    const connection = await wire.connectAs(aWorkerId());
+    connection.send(hello());
+    let highest = 0;
+    for (let i = 0; i < 100; i++) {
+      connection.send({ body: { $case: "released", value: { lease: "l", tasks: new Uint8Array(1024 * 1024) } } });
+      highest = Math.max(highest, connection.backlog());
+      await new Promise(setImmediate);
+    }
+    expect(await connection.receive()).toBeUndefined();
+    expect(await connection.ended).toMatchObject({ kind: "retryable", reason: expect.stringContaining("too slowly") });
+    expect(highest).toBeLessThanOrEqual(BACKLOG_BYTES_MAX);
+    over.resolve();
+  });
+
+  it("with a CA file that holds no certificate stops and names the option", async () => {
+    const { key } = aKey();
+    const broken = { address: "127.0.0.1:1", ca: "no certificate", certificate: "none", key, logger: quiet };
+    await expect(connect(broken)).rejects.toMatchObject({ outcome: { kind: "fatal", reason: expect.stringContaining("--ca") } });
   });
 });
 

@@ -36,8 +36,7 @@ export interface JoinOptions {
 /** The identity kept in the state directory, or a new one. Rejects with {@link OutcomeError}. */
 export async function loadOrJoin(options: JoinOptions): Promise<Identity> {
   const { stateDir, logger } = options;
-  await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  await removeTemporary(stateDir);
+  await prepareFolder(stateDir);
   const key = await loadOrMakeKey(stateDir, logger);
   const kept = await readIfThere(join(stateDir, IDENTITY_FILE));
   if (kept !== undefined) {
@@ -152,8 +151,14 @@ async function writeWhole(dir: string, name: string, text: string): Promise<void
   }
 }
 
-async function removeTemporary(dir: string): Promise<void> {
-  for (const name of await readdir(dir)) {
-    if (name.startsWith(TEMPORARY)) await rm(join(dir, name), { force: true });
+/** The folder, without what a stop in the middle of {@link writeWhole} left. */
+async function prepareFolder(dir: string): Promise<void> {
+  try {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    for (const name of await readdir(dir)) {
+      if (name.startsWith(TEMPORARY)) await rm(join(dir, name), { force: true });
+    }
+  } catch (error) {
+    throw fatal(`${dir} can't be used (${(error as NodeJS.ErrnoException).code}): name a folder of this user by --state-dir`, error);
   }
 }

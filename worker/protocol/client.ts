@@ -134,7 +134,10 @@ function openWork(client: TaskGatewayClient): Promise<WorkStream> {
     },
   };
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => call.cancel(), CONNECT_WAIT_MS);
+    const timer = setTimeout(() => {
+      cut = `the gateway did not answer within ${CONNECT_WAIT_MS / 1000} s`;
+      call.cancel();
+    }, CONNECT_WAIT_MS);
     const settled = () => clearTimeout(timer);
     call.once("metadata", () => {
       settled();

@@ -50,7 +50,8 @@ export function createStreamChannel<Send, Receive>(stream: MessageStream, option
   return {
     send(message) {
       if (ended) return;
-      const bytes = Buffer.from(options.encode(message));
+      const encoded = options.encode(message);
+      const bytes = Buffer.from(encoded.buffer, encoded.byteOffset, encoded.byteLength);
       if (bytes.length > MESSAGE_BYTES_MAX) {
         throw new SchedulerError(
           "too-large",
