@@ -14,7 +14,8 @@ import { openLogFile } from "../../local/log-file.ts";
 import { decideRestart, RESTART_POLICY } from "../../local/restart-policy.ts";
 import { createSupervisor, type Known, type Part, type Supervisor } from "../../local/supervisor.ts";
 
-const file = (name: string) => fileURLToPath(new URL(`../support/${name}`, import.meta.url));
+const PART = fileURLToPath(new URL("../support/part.ts", import.meta.url));
+const SUPERVISED = fileURLToPath(new URL("../support/supervised.ts", import.meta.url));
 const QUICK = { firstDelayMs: 5, delayMsMax: 20, stableMs: 60_000, fastCrashesMax: 3 };
 
 let folder: string;
@@ -41,7 +42,7 @@ const supervise = (...parts: Part[]): Supervisor => {
 
 const aPart = (name: string, args: readonly string[] = [], more: Partial<Part> = {}): Part => ({
   name,
-  command: () => ({ command: process.execPath, args: [file("part.ts"), "--name", name, "--events", events, ...args] }),
+  command: () => ({ command: process.execPath, args: [PART, "--name", name, "--events", events, ...args] }),
   ...more,
 });
 
@@ -176,7 +177,7 @@ describe("the supervisor", () => {
 
 describe("a supervisor process", () => {
   const launch = async () => {
-    const child = spawn(process.execPath, [file("supervised.ts"), join(folder, "data"), events], { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(process.execPath, [SUPERVISED, join(folder, "data"), events], { stdio: ["ignore", "pipe", "inherit"] });
     const lines: string[] = [];
     for await (const line of createInterface({ input: child.stdout })) {
       lines.push(line);

@@ -15,7 +15,7 @@ import {
   verifyPassword,
 } from "./password.ts";
 
-export interface AccountsDeps {
+interface AccountsDeps {
   readonly store: AccountStore;
   readonly clock: Clock;
   readonly random: Random;

@@ -10,7 +10,7 @@
  */
 import type { UserRecord } from "#ports/account-store.ts";
 
-export { type AccountsDeps, createAccounts } from "./accounts.ts";
+export { createAccounts } from "./accounts.ts";
 
 export interface Login {
   readonly token: string;
