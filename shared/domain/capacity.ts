@@ -27,5 +27,8 @@ export const fitsCapacity = (need: Capacity, free: Capacity): boolean =>
 /** How many times `need` fits into `free`; at most `limit`. */
 export function countFits(need: Capacity, free: Capacity, limit: number): number {
   const ratio = (n: number, f: number) => (n === 0 ? limit : Math.floor(f / n));
-  return Math.max(0, Math.min(limit, ratio(need.cpuMilli, free.cpuMilli), ratio(need.memoryMib, free.memoryMib), ratio(need.gpu, free.gpu)));
+  return Math.max(
+    0,
+    Math.min(limit, ratio(need.cpuMilli, free.cpuMilli), ratio(need.memoryMib, free.memoryMib), ratio(need.gpu, free.gpu)),
+  );
 }

@@ -54,7 +54,14 @@ export interface Binding {
 
 /** One swept parameter. Value j of a range is `start + j * step`, written with `decimals` digits after the point. */
 export type Axis =
-  | { readonly name: string; readonly kind: "range"; readonly start: number; readonly step: number; readonly size: number; readonly decimals: number }
+  | {
+      readonly name: string;
+      readonly kind: "range";
+      readonly start: number;
+      readonly step: number;
+      readonly size: number;
+      readonly decimals: number;
+    }
   | { readonly name: string; readonly kind: "list"; readonly texts: readonly string[]; readonly storage: boolean };
 
 /** `NAME: "${set.OUTPUT}"`: from a foreach parent one file; from an `after` parent the files of all its tasks. */

@@ -46,7 +46,8 @@ export const segmentsFor = (count: number): number => Math.ceil(count / SEGMENT_
 export const wholeSegment = (count: number, n: number): IndexSet => rangeSet(0, Math.min(SEGMENT_TASKS, count - n * SEGMENT_TASKS));
 
 /** Tasks that nothing has been decided about and nobody holds. */
-export const pendingOf = (s: Segment, count: number): IndexSet => minus(wholeSegment(count, s.key.segment), s.leased, s.done, s.failed, s.skipped);
+export const pendingOf = (s: Segment, count: number): IndexSet =>
+  minus(wholeSegment(count, s.key.segment), s.leased, s.done, s.failed, s.skipped);
 
 /** True when every task of the segment has ended. */
 export const isFinished = (s: Segment, count: number): boolean =>

@@ -15,7 +15,10 @@ export interface MessageQueue {
   /** Body at most 256 KiB; delay 0..900,000 ms. */
   send(queue: string, body: string, options?: { readonly delayMs?: number }): Promise<void>;
   /** At most `limit` (1..10) messages; waits up to `waitMs` for the first. Ends early with none when `signal` aborts. */
-  receive(queue: string, options: { readonly limit: number; readonly waitMs: number; readonly visibilityMs: number; readonly signal?: AbortSignal }): Promise<readonly QueueMessage[]>;
+  receive(
+    queue: string,
+    options: { readonly limit: number; readonly waitMs: number; readonly visibilityMs: number; readonly signal?: AbortSignal },
+  ): Promise<readonly QueueMessage[]>;
   /** Deletes received messages; unknown receipts are ignored. */
   remove(queue: string, receipts: readonly string[]): Promise<void>;
   /** Messages waiting or hidden: approximate. */

@@ -11,7 +11,11 @@ export interface ObjectStore {
   /** Writes the object unless the key exists already (`exists`: nothing was written). Atomic: readers see all or nothing. */
   putIfAbsent(key: string, body: Uint8Array): Promise<"written" | "exists">;
   /** The same from a stream; refuses with `integrity` when size or SHA-256 (hex) differ from the given ones, leaving nothing. */
-  putStream(key: string, body: AsyncIterable<Uint8Array>, expect: { readonly bytes: number; readonly sha256: string }): Promise<"written" | "exists">;
+  putStream(
+    key: string,
+    body: AsyncIterable<Uint8Array>,
+    expect: { readonly bytes: number; readonly sha256: string },
+  ): Promise<"written" | "exists">;
   /** `undefined`: there is no such object. Throws `too-large` above `bytesMax`. */
   get(key: string, bytesMax: number): Promise<Uint8Array | undefined>;
   getStream(key: string): Promise<AsyncIterable<Uint8Array> | undefined>;

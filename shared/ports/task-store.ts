@@ -18,7 +18,10 @@ import type { Segment, SegmentKey } from "#domain/segment.ts";
 import type { WorkerKey } from "#domain/worker.ts";
 
 export type Refuser = "experiment" | "gate" | "set" | "segment" | "lease" | "worker";
-export type WriteOutcome = { readonly kind: "done" } | { readonly kind: "refused"; readonly by: Refuser; readonly index: number } | { readonly kind: "unknown" };
+export type WriteOutcome =
+  | { readonly kind: "done" }
+  | { readonly kind: "refused"; readonly by: Refuser; readonly index: number }
+  | { readonly kind: "unknown" };
 
 /** [gate: status = RUNNING and generation as given]. */
 export interface GateCheck {

@@ -1,6 +1,19 @@
 /** The invariants, checked against the table after every write that was applied, and the history of every attempt. */
 import { addCapacity, type Capacity, NO_CAPACITY } from "#domain/capacity.ts";
-import { emptySet, hasIndex, type IndexSet, intersect, isEmptySet, isWithin, members, minus, sameSet, SEGMENT_TASKS, sizeOf, union } from "#domain/index-set.ts";
+import {
+  emptySet,
+  hasIndex,
+  type IndexSet,
+  intersect,
+  isEmptySet,
+  isWithin,
+  members,
+  minus,
+  sameSet,
+  SEGMENT_TASKS,
+  sizeOf,
+  union,
+} from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
 import type { Plan } from "#domain/plan.ts";
 import { type Segment, segmentName, wholeSegment } from "#domain/segment.ts";
@@ -28,7 +41,8 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
   const runs = new Map<string, string>();
   const acks: { lease: string; index: number }[] = [];
 
-  const segmentAt = (like: { experiment: string }, set: number, segment: number): Segment | undefined => table.segments.get(`${like.experiment}/${set}/${segment}`);
+  const segmentAt = (like: { experiment: string }, set: number, segment: number): Segment | undefined =>
+    table.segments.get(`${like.experiment}/${set}/${segment}`);
 
   function committedSet(like: { experiment: string }, ordinal: number): boolean {
     const { count } = plan.sets[ordinal] as { count: number };
@@ -80,7 +94,10 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
     }
     need(isWithin(s.done, done), () => `done without a commit in ${name}`);
     need(sameSet(held, s.leased), () => `T1 leased of ${name} differs from its open leases`);
-    need(isEmptySet(intersect(s.done, union(s.failed, s.skipped, s.leased))) && isEmptySet(intersect(s.failed, union(s.skipped, s.leased))), () => `states overlap in ${name}`);
+    need(
+      isEmptySet(intersect(s.done, union(s.failed, s.skipped, s.leased))) && isEmptySet(intersect(s.failed, union(s.skipped, s.leased))),
+      () => `states overlap in ${name}`,
+    );
   }
 
   function checkWorkers(): void {
@@ -93,8 +110,14 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
     for (const w of table.workers.values()) {
       const u = used.get(workerName(w.key)) ?? { sum: NO_CAPACITY, names: new Set() };
       need(w.free.cpuMilli >= 0, () => `W2 more than ${workerName(w.key)} registered was handed out`);
-      need(w.free.cpuMilli + u.sum.cpuMilli === w.cap.cpuMilli, () => `W2 capacity of ${workerName(w.key)} leaked: free ${w.free.cpuMilli} used ${u.sum.cpuMilli} cap ${w.cap.cpuMilli}`);
-      need(w.leases.size === u.names.size && [...u.names].every((n) => w.leases.has(n)), () => `the leases of ${workerName(w.key)} differ from its open ones`);
+      need(
+        w.free.cpuMilli + u.sum.cpuMilli === w.cap.cpuMilli,
+        () => `W2 capacity of ${workerName(w.key)} leaked: free ${w.free.cpuMilli} used ${u.sum.cpuMilli} cap ${w.cap.cpuMilli}`,
+      );
+      need(
+        w.leases.size === u.names.size && [...u.names].every((n) => w.leases.has(n)),
+        () => `the leases of ${workerName(w.key)} differ from its open ones`,
+      );
       used.delete(workerName(w.key));
     }
     for (const name of used.keys()) throw new Violation(`open leases name ${name}, which is gone`);
@@ -110,7 +133,10 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
         sum.failed += sizeOf(s.failed);
         sum.skipped += sizeOf(s.skipped);
       }
-      need(sum.closed === t.closed && sum.done === t.done && sum.failed === t.failed && (t.skipAll || sum.skipped === t.skipped), () => `sums of set ${t.ordinal} differ: ${JSON.stringify(sum)} ${JSON.stringify(t)}`);
+      need(
+        sum.closed === t.closed && sum.done === t.done && sum.failed === t.failed && (t.skipAll || sum.skipped === t.skipped),
+        () => `sums of set ${t.ordinal} differ: ${JSON.stringify(sum)} ${JSON.stringify(t)}`,
+      );
     }
   }
 
@@ -121,7 +147,10 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
         if (t.skipAll) continue;
         for (let n = 0; n < t.segments; n++) {
           const s = segmentAt({ experiment: e.id }, t.ordinal, n);
-          need(s !== undefined && sameSet(union(s.done, s.failed, s.skipped), wholeSegment(t.count, n)), () => `${e.status} with unfinished tasks in set ${t.ordinal} segment ${n}`);
+          need(
+            s !== undefined && sameSet(union(s.done, s.failed, s.skipped), wholeSegment(t.count, n)),
+            () => `${e.status} with unfinished tasks in set ${t.ordinal} segment ${n}`,
+          );
         }
       }
     }
@@ -155,7 +184,10 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
     acknowledged(lease, tasks) {
       const l = table.leases.get(lease);
       for (const index of members(tasks)) {
-        need(l !== undefined && hasIndex(union(l.done, l.failed), index), () => `T4 ${lease} task ${index} acknowledged before it was committed`);
+        need(
+          l !== undefined && hasIndex(union(l.done, l.failed), index),
+          () => `T4 ${lease} task ${index} acknowledged before it was committed`,
+        );
         acks.push({ lease, index });
       }
     },
@@ -166,11 +198,15 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
         const ref = l.refs.find((r) => hasIndex(r.mask, index));
         const body = ref === undefined ? undefined : objects.get(ref.key);
         const results = body === undefined ? [] : (JSON.parse(body) as { results: { index: number; message: string }[] }).results;
-        need(results.find((r) => r.index === index)?.message === runs.get(`${lease}/${index}`), () => `T4 the acknowledged result of ${lease} task ${index} is not in its result object`);
+        need(
+          results.find((r) => r.index === index)?.message === runs.get(`${lease}/${index}`),
+          () => `T4 the acknowledged result of ${lease} task ${index} is not in its result object`,
+        );
       }
       for (const s of table.segments.values()) {
         const set = plan.sets[s.key.set] as Plan["sets"][number];
-        for (const i of members(s.skipped)) need(!isReady(s.key, i), () => `task ${i} of ${segmentName(s.key)} is skipped although its parents are done`);
+        for (const i of members(s.skipped))
+          need(!isReady(s.key, i), () => `task ${i} of ${segmentName(s.key)} is skipped although its parents are done`);
         need(set !== undefined, () => "unknown set");
       }
     },

@@ -19,7 +19,11 @@ const { values } = parseArgs({
   },
 });
 
-const SMALL_SEGMENTS: Edit = { file: "shared/domain/index-set.ts", find: "export const SEGMENT_TASKS = 4096;", replace: "export const SEGMENT_TASKS = 32;" };
+const SMALL_SEGMENTS: Edit = {
+  file: "shared/domain/index-set.ts",
+  find: "export const SEGMENT_TASKS = 4096;",
+  replace: "export const SEGMENT_TASKS = 32;",
+};
 const dropped = values.drop === undefined ? [] : MUTATIONS[values.drop];
 if (dropped === undefined) {
   process.stderr.write(`there is no rule ${values.drop}; the rules are ${Object.keys(MUTATIONS).join(", ")}\n`);
@@ -64,5 +68,8 @@ for (let seed = first; seed < first + count; seed++) {
   if (!values.quiet && process.stderr.isTTY) process.stderr.write(`\r${ran}/${count}`);
 }
 process.stdout.write(`${ran} seeds, ${found.length} violations (${tasks} attempts, ${steps} events)\n`);
-if (found.length > 0) process.stdout.write(`replay: npm run simulate -- --seeds 1 --from ${found[0]?.seed}${values.drop === undefined ? "" : ` --drop ${values.drop}`}\n`);
+if (found.length > 0)
+  process.stdout.write(
+    `replay: npm run simulate -- --seeds 1 --from ${found[0]?.seed}${values.drop === undefined ? "" : ` --drop ${values.drop}`}\n`,
+  );
 process.exit(found.length > 0 ? 1 : 0);

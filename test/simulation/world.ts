@@ -88,8 +88,23 @@ function createWorld(kernel: Kernel) {
   const objects = new Map<string, string>();
   const roots = SEGMENT_TASKS + random.below(2 * SEGMENT_TASKS);
   const factor = random.pick([1, 1, 2]);
-  const sets = [planSet("p", roots, {}), planSet("c", roots * factor, { foreach: [0], factor }), planSet("b", 1 + random.below(SEGMENT_TASKS), { after: [1] })];
-  const plan: Plan = { formatVersion: 1, name: "sim", labels: {}, scripts: { S: "true" }, environment: [], assets: [], conda: [], pip: [], on: [], sets };
+  const sets = [
+    planSet("p", roots, {}),
+    planSet("c", roots * factor, { foreach: [0], factor }),
+    planSet("b", 1 + random.below(SEGMENT_TASKS), { after: [1] }),
+  ];
+  const plan: Plan = {
+    formatVersion: 1,
+    name: "sim",
+    labels: {},
+    scripts: { S: "true" },
+    environment: [],
+    assets: [],
+    conda: [],
+    pip: [],
+    on: [],
+    sets,
+  };
   const odds: Odds = {
     unknown: random.pick([0, 0.05, 0.2]),
     crash: random.pick([0, 0.002, 0.01]),
@@ -141,7 +156,24 @@ function createWorld(kernel: Kernel) {
   }
 
   const LATENCY_MS = 8;
-  const WRITES = new Set(["createExperiment", "turn", "assign", "commit", "settle", "skip", "skipSet", "reopen", "reopenSet", "register", "drain", "markDead", "removeDead", "putToken"]);
+  /** Some calls hang for seconds: that is where races are. */
+  const slow = random.pick([0, 0.01, 0.05]);
+  const WRITES = new Set([
+    "createExperiment",
+    "turn",
+    "assign",
+    "commit",
+    "settle",
+    "skip",
+    "skipSet",
+    "reopen",
+    "reopenSet",
+    "register",
+    "drain",
+    "markDead",
+    "removeDead",
+    "putToken",
+  ]);
   const HINTS = new Set(["openSegments", "liveExperiments", "workersWithRoom"]);
 
   /** Every method becomes a call of the process: latency, faults, crash points. */
@@ -151,7 +183,7 @@ function createWorld(kernel: Kernel) {
         const method = Reflect.get(target, property) as (...args: unknown[]) => Promise<unknown>;
         const name = String(property);
         return (...args: unknown[]) =>
-          p.call(LATENCY_MS, async () => {
+          p.call(faults && random.chance(slow) ? 20_000 : LATENCY_MS, async () => {
             if (WRITES.has(name)) return faulty(p, () => method(...args) as Promise<WriteOutcome>);
             maybeCrash(p);
             if (name === "heartbeat" || name === "connect") {
@@ -202,11 +234,26 @@ function createWorld(kernel: Kernel) {
     }, 0);
   };
 
-  function rooms(p: Process): { tasks: TaskStore; workers: WorkerStore; plans: Plans; scheduler: TaskScheduler; lifecycle: WorkerLifecycle } {
+  function rooms(p: Process): {
+    tasks: TaskStore;
+    workers: WorkerStore;
+    plans: Plans;
+    scheduler: TaskScheduler;
+    lifecycle: WorkerLifecycle;
+  } {
     const tasks = through(p, rawTasks);
     const workers = through(p, rawWorkers);
     const plans = createPlans({ store: tasks, objects: objectsFor(p), decodePlan: () => plan });
-    const scheduler = createTaskScheduler({ store: tasks, workers, plans, clock: p.clock, random: p.random, logger: quiet, dispatch, hint });
+    const scheduler = createTaskScheduler({
+      store: tasks,
+      workers,
+      plans,
+      clock: p.clock,
+      random: p.random,
+      logger: quiet,
+      dispatch,
+      hint,
+    });
     const lifecycle = createWorkerLifecycle({ tasks, workers, scheduler, clock: p.clock, random: p.random, logger: quiet });
     return { tasks, workers, plans, scheduler, lifecycle };
   }
@@ -339,25 +386,54 @@ function createWorld(kernel: Kernel) {
       createdAtMs: kernel.nowMs(),
       live: false,
     };
-    const records: TaskSet[] = sets.map((s, ordinal) => ({ experiment: experiment.id, ordinal, count: s.count, segments: segments[ordinal] as number, next: 0, closed: 0, done: 0, failed: 0, skipped: 0, generation: 0, skipAll: false }));
+    const records: TaskSet[] = sets.map((s, ordinal) => ({
+      experiment: experiment.id,
+      ordinal,
+      count: s.count,
+      segments: segments[ordinal] as number,
+      next: 0,
+      closed: 0,
+      done: 0,
+      failed: 0,
+      skipped: 0,
+      generation: 0,
+      skipAll: false,
+    }));
     await apply(() => rawTasks.createExperiment(experiment, records));
     await apply(() => rawTasks.turn({ post: { ...experiment, status: "RUNNING", version: 1, live: true }, expectVersion: 0 }));
     await hint({ experiment: experiment.id }, 0);
   }
 
   const cancels = random.chance(0.15);
+  /** A third of the seeds: retries racing with skips, closes and completions. */
+  const focus = random.chance(0.33);
   function meddle(): void {
     const id = experimentId;
-    if (random.chance(0.25)) invoke("pause", ({ scheduler }) => scheduler.control.turn(id, { from: ["RUNNING"], change: () => ({ status: "PAUSED" }) }));
-    if (random.chance(0.6)) invoke("resume", ({ scheduler }) => scheduler.control.turn(id, { from: ["PAUSED"], change: () => ({ status: "RUNNING" }) }));
-    if (random.chance(0.15)) invoke("retry", async ({ scheduler }) => scheduler.control.startRetry(id, "op").then(() => scheduler.control.finishRetry(id)));
+    if (random.chance(0.25))
+      invoke("pause", ({ scheduler }) => scheduler.control.turn(id, { from: ["RUNNING"], change: () => ({ status: "PAUSED" }) }));
+    if (random.chance(0.6))
+      invoke("resume", ({ scheduler }) => scheduler.control.turn(id, { from: ["PAUSED"], change: () => ({ status: "RUNNING" }) }));
+    if (random.chance(0.15))
+      invoke("retry", async ({ scheduler }) => scheduler.control.startRetry(id, "op").then(() => scheduler.control.finishRetry(id)));
     if (random.chance(0.2)) invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(id));
-    if (cancels && random.chance(0.02)) invoke("cancel", ({ scheduler }) => scheduler.control.turn(id, { from: ["RUNNING", "PAUSED", "RETRYING"], change: () => ({ status: "CANCELED" }) }));
+    if (cancels && random.chance(0.02))
+      invoke("cancel", ({ scheduler }) =>
+        scheduler.control.turn(id, { from: ["RUNNING", "PAUSED", "RETRYING"], change: () => ({ status: "CANCELED" }) }),
+      );
     if (random.chance(0.2)) forcedSteal();
+    if (random.chance(0.4)) agreedSteal();
+    if (focus) for (let i = 0; i < 3; i++) random.pick([retry, passNow, complete, complete])();
     if (random.chance(0.15)) random.pick([...agents.values()]).kill();
     if (random.chance(0.1)) random.pick([...agents.values()]).frozenUntilMs = kernel.nowMs() + random.below(300_000);
     if (random.chance(0.05) && gateways.length > 0) random.pick(gateways).process.kill();
-    if (faults) kernel.at(random.below(30_000), meddle);
+    if (faults) kernel.at(random.below(focus ? 4_000 : 30_000), meddle);
+  }
+  const retry = () => invoke("retry", async ({ scheduler }) => scheduler.control.startRetry(experimentId, "op").then(() => scheduler.control.finishRetry(experimentId)));
+  const passNow = () => invoke("schedule", ({ scheduler }) => scheduler.schedule([{ experiment: experimentId }]));
+  const complete = () => invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(experimentId));
+  function agreedSteal(): void {
+    const open = [...table.leases.values()].filter((l) => l.state === "OPEN");
+    if (open.length > 0) for (const g of gateways) g.gateway.takeBack(leaseName(random.pick(open).key), 1 + random.below(4));
   }
   function forcedSteal(): void {
     const open = [...table.leases.values()].filter((l) => l.state === "OPEN");
@@ -370,7 +446,9 @@ function createWorld(kernel: Kernel) {
     invoke("sweep", ({ scheduler }) => scheduler.sweep());
     invoke("reap", ({ lifecycle }) => lifecycle.reap());
     if (!faults) {
-      invoke("resume", ({ scheduler }) => scheduler.control.turn(experimentId, { from: ["PAUSED"], change: () => ({ status: "RUNNING" }) }));
+      invoke("resume", ({ scheduler }) =>
+        scheduler.control.turn(experimentId, { from: ["PAUSED"], change: () => ({ status: "RUNNING" }) }),
+      );
     }
     kernel.at(TIMER_MS, timer);
   }
@@ -397,7 +475,10 @@ function createWorld(kernel: Kernel) {
       const endMs = kernel.nowMs() + END_MS;
       await kernel.run(() => violation !== undefined || settled() || kernel.nowMs() > endMs);
       if (violation !== undefined) throw violation;
-      if (!settled()) throw new Violation(`stuck: the experiment is ${table.experiments.get(experimentId)?.status} after three hours; open leases ${[...table.leases.values()].filter((l) => l.state === "OPEN").length}`);
+      if (!settled())
+        throw new Violation(
+          `stuck: the experiment is ${table.experiments.get(experimentId)?.status} after three hours; open leases ${[...table.leases.values()].filter((l) => l.state === "OPEN").length}`,
+        );
       // What was acknowledged and skipped is looked at when all is quiet.
       checker.final(objects);
     },
@@ -405,7 +486,12 @@ function createWorld(kernel: Kernel) {
 }
 
 /** Two ends of one stream: in order, with latency; both see its end, some time after it. A dead process closes it. */
-function channelPair(kernel: Kernel, agent: Process, gateway: Process, watch: (m: GatewayMessage) => void): [Channel<AgentMessage, GatewayMessage>, Channel<GatewayMessage, AgentMessage>] {
+function channelPair(
+  kernel: Kernel,
+  agent: Process,
+  gateway: Process,
+  watch: (m: GatewayMessage) => void,
+): [Channel<AgentMessage, GatewayMessage>, Channel<GatewayMessage, AgentMessage>] {
   interface End {
     inbox: unknown[];
     waiting: ((m: unknown) => void) | undefined;

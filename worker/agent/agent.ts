@@ -17,7 +17,10 @@ import type { Executor } from "./executor.ts";
 export interface AgentDeps {
   /** Opens a stream; rejects when there is none to be had now. */
   readonly dial: () => Promise<Channel<AgentMessage, GatewayMessage>>;
-  readonly signUploads: (lease: string, files: readonly { readonly sha256: string; readonly bytes: number }[]) => Promise<readonly string[]>;
+  readonly signUploads: (
+    lease: string,
+    files: readonly { readonly sha256: string; readonly bytes: number }[],
+  ) => Promise<readonly string[]>;
   readonly executor: Executor;
   readonly clock: { now(): number; sleep(ms: number, signal?: AbortSignal): Promise<void> };
   readonly random: { next(): number };
@@ -99,7 +102,14 @@ export function createAgent(deps: AgentDeps): Agent {
     }
     let held = leases.get(a.lease);
     if (held === undefined) {
-      held = { assignment: { ...a, tasks: [] }, queued: new Map(), running: new Map(), unacknowledged: new Map(), seen: emptySet(), acknowledged: emptySet() };
+      held = {
+        assignment: { ...a, tasks: [] },
+        queued: new Map(),
+        running: new Map(),
+        unacknowledged: new Map(),
+        seen: emptySet(),
+        acknowledged: emptySet(),
+      };
       leases.set(a.lease, held);
     }
     const seen = held.seen;
@@ -134,7 +144,14 @@ export function createAgent(deps: AgentDeps): Agent {
     void run.finally(() => ending.delete(run));
   }
 
-  function finished(name: string, held: Held, index: number, abort: AbortController, size: Capacity, result: Awaited<ReturnType<Executor["run"]>>): void {
+  function finished(
+    name: string,
+    held: Held,
+    index: number,
+    abort: AbortController,
+    size: Capacity,
+    result: Awaited<ReturnType<Executor["run"]>>,
+  ): void {
     free = minusCapacity(free, { cpuMilli: -size.cpuMilli, memoryMib: -size.memoryMib, gpu: -size.gpu });
     const wanted = held.running.delete(index) && !abort.signal.aborted && leases.get(name) === held;
     if (wanted && result.outcome === "worker-fault") {
@@ -225,7 +242,13 @@ export function createAgent(deps: AgentDeps): Agent {
       const running = setOf(held.running.keys());
       const unacknowledged = setOf(held.unacknowledged.keys());
       const gone = minus(held.seen, queued, running, unacknowledged, held.acknowledged);
-      return { lease, queued: encodeSet(queued), running: encodeSet(running), unacknowledged: encodeSet(unacknowledged), gone: encodeSet(gone) };
+      return {
+        lease,
+        queued: encodeSet(queued),
+        running: encodeSet(running),
+        unacknowledged: encodeSet(unacknowledged),
+        gone: encodeSet(gone),
+      };
     });
   }
 
@@ -276,7 +299,8 @@ export function createAgent(deps: AgentDeps): Agent {
     return "go on";
   }
 
-  const isDrained = () => draining !== "" && [...leases.values()].every((h) => h.queued.size + h.running.size + h.unacknowledged.size === 0);
+  const isDrained = () =>
+    draining !== "" && [...leases.values()].every((h) => h.queued.size + h.running.size + h.unacknowledged.size === 0);
 
   /** Beats, resends and watches the stream until it ends. */
   async function pulse(mine: Channel<AgentMessage, GatewayMessage>, stop: AbortSignal): Promise<void> {
@@ -293,7 +317,12 @@ export function createAgent(deps: AgentDeps): Agent {
   async function serve(stop: AbortSignal): Promise<boolean> {
     const mine = await deps.dial();
     const { size, host, endsAtMs, prefetchPercent } = deps;
-    mine.send({ body: { $case: "hello", value: { protocolVersion: PROTOCOL_VERSION, agentVersion: RELEASE_VERSION, incarnation, size, host, endsAtMs, prefetchPercent } } });
+    mine.send({
+      body: {
+        $case: "hello",
+        value: { protocolVersion: PROTOCOL_VERSION, agentVersion: RELEASE_VERSION, incarnation, size, host, endsAtMs, prefetchPercent },
+      },
+    });
     const first = await mine.receive();
     if (first?.body?.$case === "startOver") await startOver(first.body.value.reason);
     if (first?.body?.$case !== "welcome") {

@@ -46,6 +46,8 @@ export interface GatewayDeps {
 
 /** Results of a lease that is not finished wait this long for more. */
 const FLUSH_MS = 1_000;
+/** Commits of an open lease are folded into its segment at least this often; with every flush when children wait. */
+const FOLD_MS = 5_000;
 /** At most one schedule hint for an experiment in this time. */
 const HINT_MS = 50;
 const GATEWAY_BEAT_MS = 5_000;
@@ -65,6 +67,7 @@ interface Delivered {
   outstanding: IndexSet;
   buffer: Map<number, TaskResult>;
   flushing: boolean;
+  foldedAtMs: number;
 }
 
 export interface Gateway {
@@ -72,6 +75,8 @@ export interface Gateway {
   serve(identity: { readonly worker: WorkerId; readonly pool: string }, channel: Channel<GatewayMessage, AgentMessage>): Promise<void>;
   /** A message of the dispatch queue: the name of a lease. Unknown workers and leases are ignored. */
   dispatched(lease: string): Promise<void>;
+  /** Asks the worker to give back up to `count` tasks of a lease that have not started; a lost answer is found by the next beat. */
+  takeBack(lease: string, count: number): void;
   /** Publishes liveness and usage until `signal` aborts. */
   beat(signal: AbortSignal): Promise<void>;
   sessions(): number;
@@ -127,7 +132,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       return;
     }
     const assignment = await deps.assignment(lease, rest);
-    const entry = s.leases.get(name) ?? { key, reserved: lease.reserved, outstanding: rest, buffer: new Map(), flushing: false };
+    const entry = s.leases.get(name) ?? { key, reserved: lease.reserved, outstanding: rest, buffer: new Map(), flushing: false, foldedAtMs: deps.clock.now() };
     s.leases.set(name, entry);
     send(s, { $case: "assignment", value: assignment });
   }
@@ -157,6 +162,11 @@ export function createGateway(deps: GatewayDeps): Gateway {
     };
   }
 
+  async function hasChildren(key: LeaseKey): Promise<boolean> {
+    const { plan } = await deps.plans.of(key.experiment);
+    return plan.sets.some((set) => set.foreach.includes(key.set) || set.after.includes(key.set));
+  }
+
   async function flush(s: Session, name: string, key: LeaseKey, entry: Delivered): Promise<void> {
     if (entry.flushing) return;
     entry.flushing = true;
@@ -165,7 +175,9 @@ export function createGateway(deps: GatewayDeps): Gateway {
         const results = [...entry.buffer.values()];
         entry.buffer = new Map();
         const batch = await writeResults(s, key, results);
-        const r = await settle({ lease: key, batches: [batch], fold: true });
+        const fold = deps.clock.now() - entry.foldedAtMs >= FOLD_MS || (await hasChildren(key));
+        const r = await settle({ lease: key, batches: [batch], fold });
+        if (r?.folded) entry.foldedAtMs = deps.clock.now();
         if (r !== undefined) applyReport(s, r, union(batch.done, setOf(batch.failed.keys())));
       }
     } catch (error) {
@@ -180,7 +192,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     const key = parseLeaseName(message.lease);
     if (key === undefined) return;
     const known = s.leases.get(message.lease);
-    const entry = known ?? { key, reserved: NO_CAPACITY, outstanding: setOf([]), buffer: new Map(), flushing: false };
+    const entry = known ?? { key, reserved: NO_CAPACITY, outstanding: setOf([]), buffer: new Map(), flushing: false, foldedAtMs: deps.clock.now() };
     if (known === undefined) s.leases.set(message.lease, entry);
     for (const bytes of message.results) {
       const r = parseResult(bytes);
@@ -203,7 +215,9 @@ export function createGateway(deps: GatewayDeps): Gateway {
     if (message.draining !== "") await deps.lifecycle.drain(s.worker);
     const inventory = message.leases.flatMap((l) => {
       const lease = parseLeaseName(l.lease);
-      return lease === undefined ? [] : [{ lease, held: union(decodeSet(l.queued), decodeSet(l.running), decodeSet(l.unacknowledged)), gone: decodeSet(l.gone) }];
+      return lease === undefined
+        ? []
+        : [{ lease, held: union(decodeSet(l.queued), decodeSet(l.running), decodeSet(l.unacknowledged)), gone: decodeSet(l.gone) }];
     });
     const report = await deps.lifecycle.beat(s.worker, { session: s.number, sequence: message.sequence, inventory });
     if (report.kind === "dead") {
@@ -223,7 +237,11 @@ export function createGateway(deps: GatewayDeps): Gateway {
     return "go on";
   }
 
-  async function greet(identity: { worker: WorkerId; pool: string }, channel: Session["channel"], hello: Hello): Promise<Session | undefined> {
+  async function greet(
+    identity: { worker: WorkerId; pool: string },
+    channel: Session["channel"],
+    hello: Hello,
+  ): Promise<Session | undefined> {
     const refuse = (reason: string) => {
       channel.send({ body: { $case: "startOver", value: { reason } } });
       channel.close(reason);
@@ -240,7 +258,13 @@ export function createGateway(deps: GatewayDeps): Gateway {
     channel.send({
       body: {
         $case: "welcome",
-        value: { gatewayId: deps.id, gatewayVersion: RELEASE_VERSION, incarnation: key.incarnation, session: worker.session, beatIntervalMs: BEAT_INTERVAL_MS },
+        value: {
+          gatewayId: deps.id,
+          gatewayVersion: RELEASE_VERSION,
+          incarnation: key.incarnation,
+          session: worker.session,
+          beatIntervalMs: BEAT_INTERVAL_MS,
+        },
       },
     });
     return { worker: key, number: worker.session, host: worker.host, channel, leases: new Map() };
@@ -248,7 +272,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
 
   async function serve(identity: { worker: WorkerId; pool: string }, channel: Session["channel"]): Promise<void> {
     const first = await channel.receive();
-    if (first?.body?.$case !== "hello" || first.body.value.protocolVersion !== PROTOCOL_VERSION) return channel.close("expected Hello of this protocol version");
+    if (first?.body?.$case !== "hello" || first.body.value.protocolVersion !== PROTOCOL_VERSION)
+      return channel.close("expected Hello of this protocol version");
     const s = await greet(identity, channel, first.body.value);
     if (s === undefined) return;
     const name = workerName(s.worker);
@@ -256,7 +281,12 @@ export function createGateway(deps: GatewayDeps): Gateway {
     sessions.set(name, s);
     hint({});
     const guarded = (work: Promise<unknown>, what: string) =>
-      void work.catch((error: unknown) => deps.logger.warn(`${what} failed; it is repeated by the next beat`, { worker: s.worker.id, reason: error instanceof Error ? error.message : String(error) }));
+      void work.catch((error: unknown) =>
+        deps.logger.warn(`${what} failed; it is repeated by the next beat`, {
+          worker: s.worker.id,
+          reason: error instanceof Error ? error.message : String(error),
+        }),
+      );
     let beating: Promise<unknown> = Promise.resolve();
     for (let m = await channel.receive(); m !== undefined; m = await channel.receive()) {
       const body = m.body;
@@ -299,6 +329,9 @@ export function createGateway(deps: GatewayDeps): Gateway {
     serve,
     dispatched,
     beat,
+    takeBack: (lease, count) => {
+      for (const s of sessions.values()) if (s.leases.has(lease)) send(s, { $case: "release", value: { lease, count } });
+    },
     sessions: () => sessions.size,
     drainAll: (reason) => {
       for (const s of sessions.values()) send(s, { $case: "drain", value: { reason } });
@@ -318,7 +351,10 @@ function createGroupCommit(deps: Pick<GatewayDeps, "scheduler">): (request: Sett
     for (let group = waiting.get(name) ?? []; group.length > 0; group = waiting.get(name) ?? []) {
       waiting.set(name, []);
       try {
-        const reports = await deps.scheduler.settle({ experiment, set, segment }, group.map((g) => g.request));
+        const reports = await deps.scheduler.settle(
+          { experiment, set, segment },
+          group.map((g) => g.request),
+        );
         const byName = new Map(reports.map((r) => [leaseName(r.lease), r]));
         for (const g of group) g.done(byName.get(leaseName(g.request.lease)));
       } catch (error) {
@@ -349,7 +385,8 @@ function createHinter(deps: Pick<GatewayDeps, "hint" | "clock" | "logger">): (hi
     const hints = [...pending.values()];
     pending.clear();
     // A lost hint is found by the timer.
-    for (const h of hints) await deps.hint(h).catch((error: unknown) => deps.logger.warn("a schedule hint was lost", { reason: String(error) }));
+    for (const h of hints)
+      await deps.hint(h).catch((error: unknown) => deps.logger.warn("a schedule hint was lost", { reason: String(error) }));
   }
   return (hint) => {
     pending.set(`${hint.experiment}/${hint.set}/${hint.segment}`, hint);

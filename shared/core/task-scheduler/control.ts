@@ -57,7 +57,8 @@ export function createControl(deps: Deps): Control {
       const change = request.change(now);
       if (change === undefined) return { kind: "unchanged", experiment: now };
       const post: Experiment = { ...now, ...change, version: now.version + 1 };
-      if (post.status !== now.status && !EXPERIMENT_TRANSITIONS[now.status].includes(post.status)) return { kind: "unchanged", experiment: now };
+      if (post.status !== now.status && !EXPERIMENT_TRANSITIONS[now.status].includes(post.status))
+        return { kind: "unchanged", experiment: now };
       const outcome = await store.turn({ post, expectVersion: now.version });
       if (outcome.kind === "done") return { kind: "turned", experiment: post };
     }
@@ -74,7 +75,9 @@ export function createControl(deps: Deps): Control {
     const { kind } = await turn(id, {
       from: ["RUNNING", "PAUSED"],
       change: (now) =>
-        now.generation === before.generation ? { status: failed ? "FAILED" : "COMPLETED", endedAtMs: deps.clock.now(), live: false } : undefined,
+        now.generation === before.generation
+          ? { status: failed ? "FAILED" : "COMPLETED", endedAtMs: deps.clock.now(), live: false }
+          : undefined,
     });
     return kind === "turned";
   }
@@ -111,7 +114,11 @@ export function createControl(deps: Deps): Control {
         if (s.generation < generation && !(await reopenSegment(s, generation, set.count))) clean = false;
       }
     }
-    if (set.generation < generation && (await store.reopenSet({ experiment: set.experiment, ordinal: set.ordinal }, generation)).kind === "unknown") clean = false;
+    if (
+      set.generation < generation &&
+      (await store.reopenSet({ experiment: set.experiment, ordinal: set.ordinal }, generation)).kind === "unknown"
+    )
+      clean = false;
     return clean;
   }
 
@@ -152,7 +159,10 @@ export function createControl(deps: Deps): Control {
         for (const s of await store.readSegments(id, set.ordinal, from, SEGMENT_PAGE)) {
           const open = await openLeases(s.key);
           if (open.length === 0) continue;
-          const done = await deps.settlement.settle(s.key, open.map((lease) => ({ lease, back: { tasks: "all" as const, cause: "canceled" as const }, fold: true })));
+          const done = await deps.settlement.settle(
+            s.key,
+            open.map((lease) => ({ lease, back: { tasks: "all" as const, cause: "canceled" as const }, fold: true })),
+          );
           clean = clean && done.every((r) => !r.undecided && r.state !== "OPEN");
         }
       }
@@ -162,4 +172,3 @@ export function createControl(deps: Deps): Control {
 
   return { turn, completeIfDone, startRetry, finishRetry, sweepCanceled };
 }
-

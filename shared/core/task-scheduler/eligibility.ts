@@ -68,8 +68,14 @@ export function readiness(planSet: PlanSet, n: number, parents: Parents): Readin
   for (const p of planSet.foreach) {
     const segments = parents.segments.get(p) ?? new Map();
     if ((parents.sets[p] as TaskSet).skipAll) return { ready: emptySet(), doomed: whole };
-    ready = intersect(ready, project(n, planSet, segments, (s) => s.done));
-    doomed = union(doomed, project(n, planSet, segments, (s) => union(s.failed, s.skipped)));
+    ready = intersect(
+      ready,
+      project(n, planSet, segments, (s) => s.done),
+    );
+    doomed = union(
+      doomed,
+      project(n, planSet, segments, (s) => union(s.failed, s.skipped)),
+    );
   }
   return { ready: minus(ready, doomed), doomed };
 }

@@ -17,7 +17,14 @@ import type { WorkerStore } from "#ports/worker-store.ts";
 import type { Control } from "./control.ts";
 import { childSegments, isBarrierDoomed, isSetClosed, parentSegments, readiness, workable } from "./eligibility.ts";
 import { newSegment, sealSegment } from "./fold.ts";
-import { EXPERIMENTS_PER_PASS, LEASES_PER_ASSIGN, REPEAT_HINT_MS, ROUNDS_PER_PASS, SEGMENTS_PER_ROUND, WORKERS_PER_ROUND } from "./limits.ts";
+import {
+  EXPERIMENTS_PER_PASS,
+  LEASES_PER_ASSIGN,
+  REPEAT_HINT_MS,
+  ROUNDS_PER_PASS,
+  SEGMENTS_PER_ROUND,
+  WORKERS_PER_ROUND,
+} from "./limits.ts";
 import { type Demand, type PlannedLease, place, type Refusal } from "./placement.ts";
 import type { Plans } from "./plans.ts";
 
@@ -106,7 +113,13 @@ async function runRound(deps: PassDeps, hints: readonly Hint[], tally: Tally): P
   const supply = (await deps.workers.workersWithRoom(WORKERS_PER_ROUND)).filter((w) => w.state === "READY");
   const usage = await readUsage(deps);
   const owners = new Map<ExperimentId, UserId>(experiments.map((e) => [e.id, e.owner]));
-  const plan = place(demands.map((d) => d.demand), supply, usage, owners, deps.clock.now());
+  const plan = place(
+    demands.map((d) => d.demand),
+    supply,
+    usage,
+    owners,
+    deps.clock.now(),
+  );
   for (const { demand, reason } of plan.left) tally.waiting.set(demand.experiment, reason);
   const groups = new Map<Demand, PlannedLease[]>();
   for (const lease of plan.leases) groups.set(lease.demand, [...(groups.get(lease.demand) ?? []), lease]);
@@ -137,14 +150,23 @@ async function readUsage(deps: PassDeps): Promise<Map<ExperimentId, Capacity>> {
   for (const g of await deps.workers.gateways()) {
     for (const [e, c] of g.usage) {
       const old = usage.get(e);
-      usage.set(e, old === undefined ? c : { cpuMilli: old.cpuMilli + c.cpuMilli, memoryMib: old.memoryMib + c.memoryMib, gpu: old.gpu + c.gpu });
+      usage.set(
+        e,
+        old === undefined ? c : { cpuMilli: old.cpuMilli + c.cpuMilli, memoryMib: old.memoryMib + c.memoryMib, gpu: old.gpu + c.gpu },
+      );
     }
   }
   return usage;
 }
 
 /** Segments worth a look: those a hint names and their children, those in the open index, and the next unborn of each set. */
-async function candidateKeys(deps: PassDeps, e: Experiment, sets: readonly TaskSet[], planSets: readonly PlanSet[], hints: readonly Hint[]): Promise<SegmentKey[]> {
+async function candidateKeys(
+  deps: PassDeps,
+  e: Experiment,
+  sets: readonly TaskSet[],
+  planSets: readonly PlanSet[],
+  hints: readonly Hint[],
+): Promise<SegmentKey[]> {
   const keys = new Map<string, SegmentKey>();
   const add = (set: number, segment: number) => {
     const s = sets[set];
@@ -169,7 +191,12 @@ async function candidateKeys(deps: PassDeps, e: Experiment, sets: readonly TaskS
   return [...keys.values()];
 }
 
-async function lookAt(deps: PassDeps, e: Experiment, hints: readonly Hint[], tally: Tally): Promise<{ candidates: Candidate[]; progress: boolean }> {
+async function lookAt(
+  deps: PassDeps,
+  e: Experiment,
+  hints: readonly Hint[],
+  tally: Tally,
+): Promise<{ candidates: Candidate[]; progress: boolean }> {
   const { plan } = await deps.plans.of(e.id);
   const gates = new Map<number, Gate>();
   const gateOf = async (segment: number): Promise<Gate | undefined> => {
@@ -190,7 +217,10 @@ async function lookAt(deps: PassDeps, e: Experiment, hints: readonly Hint[], tal
   const candidates: Candidate[] = [];
   for (const key of await candidateKeys(deps, e, sets, plan.sets, hints)) {
     const gate = await gateOf(key.segment);
-    const found = gate === undefined ? undefined : await examine(deps, { experiment: e, gate, sets, planSet: plan.sets[key.set] as PlanSet, pools: plan.on }, key);
+    const found =
+      gate === undefined
+        ? undefined
+        : await examine(deps, { experiment: e, gate, sets, planSet: plan.sets[key.set] as PlanSet, pools: plan.on }, key);
     if (found === undefined) continue;
     if (found.wakeAtMs !== undefined) tally.wakes.set(e.id, Math.min(found.wakeAtMs, tally.wakes.get(e.id) ?? Number.POSITIVE_INFINITY));
     if (!isEmptySet(found.skip)) progress = (await skip(deps, found, tally)) || progress;
@@ -199,12 +229,22 @@ async function lookAt(deps: PassDeps, e: Experiment, hints: readonly Hint[], tal
   return { candidates, progress };
 }
 
-async function skipBarriers(deps: PassDeps, e: Experiment, planSets: readonly PlanSet[], sets: readonly TaskSet[], gates: ReadonlyMap<number, Gate>, tally: Tally): Promise<boolean> {
+async function skipBarriers(
+  deps: PassDeps,
+  e: Experiment,
+  planSets: readonly PlanSet[],
+  sets: readonly TaskSet[],
+  gates: ReadonlyMap<number, Gate>,
+  tally: Tally,
+): Promise<boolean> {
   let progress = false;
   for (const s of sets) {
     if (s.skipAll || s.next > 0 || !isBarrierDoomed(planSets[s.ordinal] as PlanSet, sets)) continue;
     const gate = gates.get(0) as Gate;
-    const outcome = await deps.store.skipSet({ experiment: e.id, shard: 0, generation: gate.generation }, { experiment: e.id, ordinal: s.ordinal });
+    const outcome = await deps.store.skipSet(
+      { experiment: e.id, shard: 0, generation: gate.generation },
+      { experiment: e.id, ordinal: s.ordinal },
+    );
     if (outcome.kind === "done") {
       tally.skipped += s.count;
       progress = true;

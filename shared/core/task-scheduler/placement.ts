@@ -62,7 +62,13 @@ export function roomFor(worker: Worker, free: Capacity, taskMs: number | undefin
 }
 
 /** Tasks for a lease of `width` slots out of `totalWidth` in the supply (guided self-scheduling, Polychronopoulos & Kuck 1987). */
-export function leaseSize(facts: { width: number; totalWidth: number; remaining: number; taskMs: number | undefined; leftMs: number }): number {
+export function leaseSize(facts: {
+  width: number;
+  totalWidth: number;
+  remaining: number;
+  taskMs: number | undefined;
+  leftMs: number;
+}): number {
   const share = Math.ceil((facts.remaining * facts.width) / (2 * Math.max(facts.totalWidth, facts.width)));
   const wanted =
     facts.taskMs === undefined
@@ -100,7 +106,12 @@ function compare(a: Demand, b: Demand, desk: Desk): number {
   return b.priority - a.priority || own(a) - own(b) || (a.experiment < b.experiment ? -1 : a.experiment > b.experiment ? 1 : 0);
 }
 
-function bestWorker(demand: Demand, desk: Desk, used: ReadonlySet<Worker>, nowMs: number): { worker: Worker; width: number; leftMs: number } | Refusal {
+function bestWorker(
+  demand: Demand,
+  desk: Desk,
+  used: ReadonlySet<Worker>,
+  nowMs: number,
+): { worker: Worker; width: number; leftMs: number } | Refusal {
   let reason: Refusal = "no-worker-fits";
   let best: { worker: Worker; width: number; leftMs: number } | undefined;
   for (const [worker, room] of desk.free) {
@@ -113,7 +124,11 @@ function bestWorker(demand: Demand, desk: Desk, used: ReadonlySet<Worker>, nowMs
     }
     reason = "workers-are-full";
     if (worker.state !== "READY" || room.leases >= WORKER_LEASES_MAX || used.has(worker)) continue;
-    const width = countFits(demand.need, roomFor(worker, room.capacity, demand.taskMs), countFits(demand.need, worker.size, LEASE_TASKS_MAX));
+    const width = countFits(
+      demand.need,
+      roomFor(worker, room.capacity, demand.taskMs),
+      countFits(demand.need, worker.size, LEASE_TASKS_MAX),
+    );
     if (width > 0 && (best === undefined || width > best.width)) best = { worker, width, leftMs };
   }
   return best ?? reason;
@@ -153,7 +168,10 @@ export function place(
     const room = desk.free.get(found.worker) as { capacity: Capacity; leases: number };
     desk.free.set(found.worker, { capacity: minusCapacity(room.capacity, lease.reserved), leases: room.leases + 1 });
     desk.byUser.set(next.demand.owner, addCapacity(desk.byUser.get(next.demand.owner) ?? NO_CAPACITY, lease.reserved));
-    desk.byExperiment.set(next.demand.experiment, addCapacity(desk.byExperiment.get(next.demand.experiment) ?? NO_CAPACITY, lease.reserved));
+    desk.byExperiment.set(
+      next.demand.experiment,
+      addCapacity(desk.byExperiment.get(next.demand.experiment) ?? NO_CAPACITY, lease.reserved),
+    );
     next.used.add(found.worker);
     next.take = minus(next.take, lease.tasks);
     if (isEmptySet(next.take)) waiting.shift();
@@ -161,7 +179,12 @@ export function place(
   return { leases, left };
 }
 
-function shape(demand: Demand, take: IndexSet, at: { worker: Worker; width: number; leftMs: number }, supply: readonly Worker[]): PlannedLease {
+function shape(
+  demand: Demand,
+  take: IndexSet,
+  at: { worker: Worker; width: number; leftMs: number },
+  supply: readonly Worker[],
+): PlannedLease {
   const totalWidth = supply.reduce((sum, w) => sum + countFits(demand.need, w.size, LEASE_TASKS_MAX), 0);
   const n = leaseSize({ width: at.width, totalWidth, remaining: demand.remaining, taskMs: demand.taskMs, leftMs: at.leftMs });
   const tasks = choose(demand, take, n);

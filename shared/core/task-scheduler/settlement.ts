@@ -73,7 +73,9 @@ function draft(request: SettleRequest, before: Lease): Draft | undefined {
   const committed = union(lease.done, lease.failed);
   const rest = minus(lease.hold, committed);
   const toFold = !isEmptySet(minus(lease.hold, rest));
-  const gives = request.back !== undefined && (request.back.tasks === "all" ? !isEmptySet(rest) : !isEmptySet(minus(request.back.tasks, minus(request.back.tasks, rest))));
+  const gives =
+    request.back !== undefined &&
+    (request.back.tasks === "all" ? !isEmptySet(rest) : !isEmptySet(minus(request.back.tasks, minus(request.back.tasks, rest))));
   const folds = gives || (toFold && (request.fold || isEmptySet(rest)));
   return lease === before && !folds ? undefined : { request, before, lease, folds };
 }
@@ -98,7 +100,10 @@ export function createSettlement(deps: Deps): Settlement {
     return deps.store.settle({ leases, segment: write, ...(sums === undefined ? {} : { sums }) });
   }
 
-  async function attempt(key: SegmentKey, requests: readonly SettleRequest[]): Promise<{ reports: SettleReport[]; again: SettleRequest[] }> {
+  async function attempt(
+    key: SegmentKey,
+    requests: readonly SettleRequest[],
+  ): Promise<{ reports: SettleReport[]; again: SettleRequest[] }> {
     const leases = await Promise.all(requests.map((r) => deps.store.readLease(r.lease)));
     const reports: SettleReport[] = [];
     const drafts: Draft[] = [];
@@ -159,6 +164,15 @@ export function createSettlement(deps: Deps): Settlement {
 function join(a: SettleRequest, b: SettleRequest): SettleRequest {
   const backs = [a.back, b.back].filter((x) => x !== undefined);
   const all = backs.find((x) => x.tasks === "all");
-  const back = all ?? (backs.length === 2 ? { tasks: union(...backs.map((x) => x.tasks as IndexSet)), cause: (backs[0] as { cause: BackCause }).cause } : backs[0]);
-  return { lease: a.lease, batches: [...(a.batches ?? []), ...(b.batches ?? [])], fold: a.fold || b.fold, ...(back === undefined ? {} : { back }) };
+  const back =
+    all ??
+    (backs.length === 2
+      ? { tasks: union(...backs.map((x) => x.tasks as IndexSet)), cause: (backs[0] as { cause: BackCause }).cause }
+      : backs[0]);
+  return {
+    lease: a.lease,
+    batches: [...(a.batches ?? []), ...(b.batches ?? [])],
+    fold: a.fold || b.fold,
+    ...(back === undefined ? {} : { back }),
+  };
 }

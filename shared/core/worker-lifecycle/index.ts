@@ -65,7 +65,10 @@ export interface WorkerLifecycle {
   /** A new stream of a live incarnation; `undefined` when it is dead. */
   connect(key: WorkerKey, gateway: GatewayId): Promise<Worker | undefined>;
   /** A beat with the inventory that was taken before it: brings the store and the agent to agree. */
-  beat(key: WorkerKey, at: { readonly session: number; readonly sequence: number; readonly inventory: readonly LeaseInventory[] }): Promise<BeatReport>;
+  beat(
+    key: WorkerKey,
+    at: { readonly session: number; readonly sequence: number; readonly inventory: readonly LeaseInventory[] },
+  ): Promise<BeatReport>;
   drain(key: WorkerKey): Promise<void>;
   /** Marks the expired as dead and takes back what dead workers held. Repeated by a timer. */
   reap(): Promise<ReapReport>;

@@ -110,8 +110,16 @@ function newWorker(key: WorkerKey, as: Introduction, nowMs: number): Worker {
 }
 
 /** Compares both ways. The inventory is older than the worker item, and lease items are read after both. */
-async function beat(deps: WorkerLifecycleDeps, key: WorkerKey, at: { session: number; sequence: number; inventory: readonly LeaseInventory[] }): Promise<BeatReport> {
-  const outcome = await deps.workers.heartbeat(key, { session: at.session, beat: at.sequence, expiresAtMs: deps.clock.now() + WORKER_TTL_MS });
+async function beat(
+  deps: WorkerLifecycleDeps,
+  key: WorkerKey,
+  at: { session: number; sequence: number; inventory: readonly LeaseInventory[] },
+): Promise<BeatReport> {
+  const outcome = await deps.workers.heartbeat(key, {
+    session: at.session,
+    beat: at.sequence,
+    expiresAtMs: deps.clock.now() + WORKER_TTL_MS,
+  });
   if (outcome.kind === "unknown") return { kind: "unknown" };
   const worker = outcome.kind === "done" ? outcome.worker : await deps.workers.readWorker(key);
   if (worker === undefined || worker.state === "DEAD") return { kind: "dead" };
@@ -125,7 +133,8 @@ async function beat(deps: WorkerLifecycleDeps, key: WorkerKey, at: { session: nu
     const has = agent.get(name);
     if (lease === undefined) continue;
     if (has === undefined) deliver.push(lease);
-    else if (!isEmptySet(has.gone) || isEmptySet(has.held)) requests.push({ lease, back: { tasks: has.gone, cause: "given-back" }, fold: true });
+    else if (!isEmptySet(has.gone) || isEmptySet(has.held))
+      requests.push({ lease, back: { tasks: has.gone, cause: "given-back" }, fold: true });
   }
   const acknowledge: { lease: LeaseKey; tasks: ReturnType<typeof union> }[] = [];
   const drop: LeaseKey[] = [];
@@ -152,7 +161,10 @@ async function expired(deps: WorkerLifecycleDeps, all: readonly Worker[]): Promi
   const gateways = await deps.workers.gateways();
   if (!gateways.some((g) => g.upSinceMs + READMISSION_MS < now)) return [];
   const out: Worker[] = [];
-  for (const [, pool] of Map.groupBy(all.filter((w) => w.state !== "DEAD"), (w) => w.pool)) {
+  for (const [, pool] of Map.groupBy(
+    all.filter((w) => w.state !== "DEAD"),
+    (w) => w.pool,
+  )) {
     const late = pool.filter((w) => w.expiresAtMs + CLOCK_SKEW_MS < now);
     const mass = late.length > 1 && late.length > pool.length * MASS_EXPIRY_SHARE;
     out.push(...late.filter((w) => !mass || w.expiresAtMs + CLOCK_SKEW_MS + READMISSION_MS < now));
@@ -182,7 +194,9 @@ async function reclaim(deps: WorkerLifecycleDeps, key: WorkerKey): Promise<Lease
   if (worker?.state !== "DEAD") return [];
   const leases = [...worker.leases].map(parseLeaseName).filter((l) => l !== undefined);
   const done: LeaseKey[] = [];
-  for (const { key: segment, requests } of bySegment(leases.map((lease) => ({ lease, back: { tasks: "all" as const, cause: "worker-lost" as const }, fold: true })))) {
+  for (const { key: segment, requests } of bySegment(
+    leases.map((lease) => ({ lease, back: { tasks: "all" as const, cause: "worker-lost" as const }, fold: true })),
+  )) {
     for (const r of await deps.scheduler.settle(segment, requests)) if (!r.undecided) done.push(r.lease);
   }
   await deps.workers.removeDead(key);
