@@ -29,21 +29,23 @@ export function createDynamoWorkerStore(table: DynamoTable): WorkerStore {
       return item === undefined ? undefined : workerFrom(item);
     },
     register: (register) => registerWorker(table, register),
-    connect: (key, gateway, expiresAtMs) =>
-      beat(table, key, {
-        update: {
-          expression: "SET #session = #session + :one, #gateway = :gateway, #expires = :expires",
-          values: { ":one": number(1), ":gateway": text(gateway), ":expires": number(expiresAtMs) },
-        },
-        condition: when.isNotDead,
-      }),
+    connect: async (key, gateway, expiresAtMs) =>
+      unmarked(
+        await beat(table, key, {
+          update: {
+            expression: "SET #session = #session + :one, #gateway = :gateway, #expires = :expires",
+            values: { ":one": number(1), ":gateway": text(gateway), ":expires": number(expiresAtMs) },
+          },
+          condition: when.isNotDead,
+        }),
+      ),
     heartbeat: async (key, now) => {
       const outcome = await beat(table, key, {
         update: { expression: "SET #beat = :beat, #expires = :expires", values: { ":expires": number(now.expiresAtMs) } },
         condition: when.allOf(when.isNotDead, when.sessionIs(now.session), when.beatBelow(now.beat)),
       });
       if (outcome.kind === "done" && outcome.room && !hasRoom(outcome.worker)) await leaveRoom(table, key);
-      return outcome.kind === "done" ? { kind: "done", worker: outcome.worker } : outcome;
+      return unmarked(outcome);
     },
     drain: (key) =>
       change(key, { expression: "SET #state = :draining REMOVE #room", values: { ":draining": text("DRAINING") } }, when.isReady),
@@ -75,6 +77,8 @@ async function beat(
   assert(item !== undefined, "an update answers with the item");
   return { kind: "done", worker: workerFrom(item), room: item.room !== undefined };
 }
+
+const unmarked = (outcome: MarkedBeat): BeatOutcome => (outcome.kind === "done" ? { kind: "done", worker: outcome.worker } : outcome);
 
 /** A hint's upkeep: its outcome doesn't matter. */
 async function leaveRoom(table: DynamoTable, key: WorkerKey): Promise<void> {
