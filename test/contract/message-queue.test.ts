@@ -6,7 +6,7 @@ import { createMemoryMessageQueue } from "#adapters/memory/message-queue.ts";
 import { openSqliteMessageQueue } from "#adapters/sqlite/message-queue.ts";
 import { createSystemClock } from "#adapters/system/clock.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
-import { makeFolder, type TestFolder } from "../support/served-store.ts";
+import { makeFolder, type TestFolder } from "../support/test-folder.ts";
 import { describeMessageQueue, describeSharedMessageQueue } from "./message-queue.contract.ts";
 
 const NOW = { limit: 10, waitMs: 0, visibilityMs: 30_000 };

@@ -7,7 +7,8 @@ import { createSystemClock } from "#adapters/system/clock.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
 import { startPeer } from "../support/peer.ts";
-import { makeFolder, serveStore, SIGNING_KEY } from "../support/served-store.ts";
+import { serveStore, SIGNING_KEY } from "../support/served-store.ts";
+import { makeFolder } from "../support/test-folder.ts";
 import { bytesOf, describeObjectStore, describeSharedObjectStore, type SignedAnswer } from "./object-store.contract.ts";
 
 async function fetchSigned(method: "GET" | "PUT", url: string, body?: Uint8Array): Promise<SignedAnswer> {

@@ -1,25 +1,12 @@
 /** A file object store behind a real HTTP server on a clock that the test owns. */
-import { mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { type FileObjectStore, openFileObjectStore } from "#adapters/file/object-store.ts";
 import { createSignedObjectHandler, SIGNED_SERVER_OPTIONS, type SignedHttpLimits } from "#adapters/file/signed-http.ts";
 import { createFakeClock, type FakeClock } from "./fake-clock.ts";
+import { makeFolder, type TestFolder } from "./test-folder.ts";
 
 export const SIGNING_KEY = new Uint8Array(32).fill(5);
-
-export interface TestFolder {
-  readonly folder: string;
-  [Symbol.asyncDispose](): Promise<void>;
-}
-
-/** A folder of its own for a test; gone with it. */
-export async function makeFolder(): Promise<TestFolder> {
-  const folder = await mkdtemp(join(tmpdir(), "airavata-test-"));
-  return { folder, [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }) };
-}
 
 export interface ServedStore extends TestFolder {
   readonly store: FileObjectStore;
