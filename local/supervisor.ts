@@ -66,6 +66,7 @@ const GRACE_MS = 10_000;
 interface Place {
   readonly part: Part;
   readonly log: LogFile;
+  readonly leaders: readonly Place[];
   readonly followers: Place[];
   readonly firstReady: PromiseWithResolvers<void>;
   process: PartProcess | undefined;
@@ -75,103 +76,124 @@ interface Place {
 }
 
 export function createSupervisor(options: SupervisorOptions): Supervisor {
-  const { parts, print, policy = RESTART_POLICY, clock = createSystemClock() } = options;
-  checkParts(parts);
-  const places = new Map<string, Place>();
-  const stopping = new AbortController();
-  const ended = Promise.withResolvers<string | undefined>();
-  const loops: Promise<void>[] = [];
-  let reason: string | undefined;
+  checkParts(options.parts);
+  return new Supervision(options);
+}
 
-  const leadersOf = (part: Part): Place[] => (part.after ?? []).map((name) => places.get(name) as Place);
+class Supervision implements Supervisor {
+  readonly #options: SupervisorOptions;
+  readonly #clock: Clock;
+  /** In the order of starting. */
+  readonly #places = new Map<string, Place>();
+  readonly #stopping = new AbortController();
+  readonly #ended = Promise.withResolvers<string | undefined>();
+  readonly #loops: Promise<void>[] = [];
+  #reason: string | undefined;
 
-  /** One run; `false` when there is to be no other. */
-  async function runOnce(place: Place): Promise<boolean> {
-    const { part } = place;
-    const startedAtMs = clock.now();
-    const known = { ready: new Map(leadersOf(part).map((p) => [p.part.name, p.facts ?? {}])), previous: place.facts };
-    const { parseReady, readyWithinMs = READY_WITHIN_MS } = part;
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? createSystemClock();
+  }
+
+  get ended(): Promise<string | undefined> {
+    return this.#ended.promise;
+  }
+
+  async start(): Promise<ReadonlyMap<string, ReadyFacts> | undefined> {
+    for (const part of inOrder(this.#options.parts)) this.#open(part);
+    const places = [...this.#places.values()];
+    for (const place of places) this.#loops.push(this.#keep(place));
+    await Promise.race([Promise.all(places.map((p) => p.firstReady.promise)), aborted(this.#stopping.signal)]);
+    return this.#stopping.signal.aborted ? undefined : factsOf(places);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all([...this.#places.values()].map((place) => this.#stopPlace(place)));
+    await Promise.all(this.#loops);
+    this.#ended.resolve(this.#reason);
+  }
+
+  kill(): void {
+    void this.stop();
+    for (const place of this.#places.values()) void place.process?.stop(0);
+  }
+
+  #open(part: Part): void {
+    const log = openLogFile({ path: join(this.#options.logFolder, `${part.name}.log`), report: this.#options.print });
+    const leaders = (part.after ?? []).map((name) => this.#places.get(name) as Place);
+    const place: Place = {
+      part,
+      log,
+      leaders,
+      followers: [],
+      firstReady: Promise.withResolvers(),
+      process: undefined,
+      facts: undefined,
+      crashes: 0,
+      stopped: undefined,
+    };
+    for (const leader of leaders) leader.followers.push(place);
+    this.#places.set(part.name, place);
+  }
+
+  async #keep(place: Place): Promise<void> {
+    await Promise.race([Promise.all(place.leaders.map((p) => p.firstReady.promise)), aborted(this.#stopping.signal)]); // S1
+    try {
+      while (!this.#stopping.signal.aborted) {
+        const startedAtMs = this.#clock.now();
+        const end = await this.#runOnce(place);
+        if (!this.#stopping.signal.aborted) await this.#afterCrash(place, end, this.#clock.now() - startedAtMs);
+      }
+    } catch (error) {
+      this.#giveUp(`${place.part.name} can't be started: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  async #runOnce(place: Place): Promise<PartEnd> {
+    const { parseReady, readyWithinMs = READY_WITHIN_MS, name } = place.part;
+    const command = place.part.command({ ready: factsOf(place.leaders), previous: place.facts });
     const output = (chunk: Uint8Array) => place.log.write(chunk);
-    place.process = startPart({ ...part.command(known), output, readyWithinMs, ...(parseReady && { parseReady }) });
+    place.process = startPart({ ...command, output, readyWithinMs, ...(parseReady && { parseReady }) });
     const facts = await place.process.ready;
     if (facts !== undefined) {
       place.facts = facts;
       place.firstReady.resolve();
-      print(`${part.name}: ready${describeFacts(facts)}`);
+      this.#options.print(`${name}: ready${describeFacts(facts)}`);
     }
     const end = await place.process.ended;
     place.process = undefined;
-    if (stopping.signal.aborted) return false;
-    const decision = decideRestart(place.crashes, clock.now() - startedAtMs, policy);
+    return end;
+  }
+
+  /** S2. */
+  async #afterCrash(place: Place, end: PartEnd, livedMs: number): Promise<void> {
+    const { name } = place.part;
+    const decision = decideRestart(place.crashes, livedMs, this.#options.policy ?? RESTART_POLICY);
     place.crashes = decision.crashes;
     if (decision.kind === "give-up") {
-      giveUp(`${part.name} ended ${decision.crashes} times in a row, last by ${describeEnd(end)}${describeErrors(end)}`);
-      return false;
+      this.#giveUp(`${name} ended ${decision.crashes} times in a row, last by ${describeEnd(end)}${describeErrors(end)}`);
+      return;
     }
-    print(`${part.name}: ended by ${describeEnd(end)}, starting again in ${decision.delayMs / 1000} s${describeErrors(end)}`);
-    await clock.sleep(decision.delayMs, stopping.signal);
-    return !stopping.signal.aborted;
+    const pause = `${decision.delayMs / 1000} s`;
+    this.#options.print(`${name}: ended by ${describeEnd(end)}, starting again in ${pause}${describeErrors(end)}`);
+    await this.#clock.sleep(decision.delayMs, this.#stopping.signal);
   }
 
-  async function keep(place: Place): Promise<void> {
-    await Promise.race([Promise.all(leadersOf(place.part).map((p) => p.firstReady.promise)), aborted(stopping.signal)]); // S1
-    try {
-      while (!stopping.signal.aborted && (await runOnce(place)));
-    } catch (error) {
-      giveUp(`${place.part.name} can't be started: ${error instanceof Error ? error.message : String(error)}`);
-    }
-  }
-
-  function giveUp(why: string): void {
-    reason ??= why;
-    print(`giving up: ${why}`);
-    void stop();
+  #giveUp(why: string): void {
+    this.#reason ??= why;
+    this.#options.print(`giving up: ${why}`);
+    void this.stop();
   }
 
   /** S1, backwards: followers first. */
-  function stopPlace(place: Place): Promise<void> {
-    place.stopped ??= Promise.all(place.followers.map(stopPlace)).then(async () => {
+  #stopPlace(place: Place): Promise<void> {
+    place.stopped ??= Promise.all(place.followers.map((follower) => this.#stopPlace(follower))).then(async () => {
       await place.process?.stop(place.part.graceMs ?? GRACE_MS);
       place.log.close();
     });
     return place.stopped;
   }
-
-  async function stop(): Promise<void> {
-    stopping.abort();
-    await Promise.all([...places.values()].map(stopPlace));
-    await Promise.all(loops);
-    ended.resolve(reason);
-  }
-
-  return {
-    async start() {
-      for (const part of inOrder(parts)) {
-        const log = openLogFile({ path: join(options.logFolder, `${part.name}.log`), report: print });
-        const place: Place = {
-          part,
-          log,
-          followers: [],
-          firstReady: Promise.withResolvers(),
-          process: undefined,
-          facts: undefined,
-          crashes: 0,
-          stopped: undefined,
-        };
-        for (const leader of leadersOf(part)) leader.followers.push(place);
-        places.set(part.name, place);
-      }
-      for (const place of places.values()) loops.push(keep(place));
-      await Promise.race([Promise.all([...places.values()].map((p) => p.firstReady.promise)), aborted(stopping.signal)]);
-      return stopping.signal.aborted ? undefined : new Map([...places.values()].map((p) => [p.part.name, p.facts ?? {}]));
-    },
-    stop,
-    kill() {
-      void stop();
-      for (const place of places.values()) void place.process?.stop(0);
-    },
-    ended: ended.promise,
-  };
 }
 
 /**
@@ -221,6 +243,8 @@ function inOrder(parts: readonly Part[]): Part[] {
   for (const part of parts) place(part, []);
   return [...ordered];
 }
+
+const factsOf = (places: readonly Place[]): ReadonlyMap<string, ReadyFacts> => new Map(places.map((p) => [p.part.name, p.facts ?? {}]));
 
 const describeFacts = (facts: ReadyFacts): string => {
   const texts = Object.entries(facts).map(([name, value]) => `${name} ${value}`);
