@@ -28,8 +28,10 @@ import {
 export const FILE_BYTES_MAX = 1024 * 1024;
 /** The deepest place with a meaning is `tasks.a.task_inputs.N[0]`. */
 const DEPTH_MAX = 32;
-/** A list of 100,000 numbers has 400,000. The reader makes an object of each, and of each mistake. */
-const TOKENS_MAX = 450_000;
+/** A list of 100,000 numbers, one in a line, has 600,000. The reader makes an object of each, and of each mistake. */
+const TOKENS_MAX = 650_000;
+/** Brackets and commas that each would be a mistake of its own, and an expensive one. */
+const MISPLACED_MAX = 1000;
 const ALIASES_MAX = 100;
 /** Values after aliases are followed: 100 aliases of a large list are a bomb too. */
 const VALUES_MAX = 300_000;
@@ -99,24 +101,34 @@ export function openYaml(text: string): YamlSource {
   return {
     locate: (path, part) => reader.locate(path, part),
     read: (complaints, isParameter) => reader.read(complaints, isParameter),
-    mistakes: [...document.errors, ...document.warnings].map((e) => ({ message: e.message, at: positionAt(e.pos[0]) })),
+    mistakes: [...document.errors, ...document.warnings].map((e) => ({
+      message: e.code === "RESOURCE_EXHAUSTION" ? "is nested too deep" : e.message,
+      at: positionAt(e.pos[0]),
+    })),
   };
 }
 
 /** A pass of the lexer alone, which keeps nothing, before the passes that make objects. */
 function checkTokens(text: string): void {
-  let tokens = 0;
-  let flow = 0;
-  let indicators = 0;
+  const seen = { tokens: 0, flow: 0, indicators: 0, misplaced: 0, previous: "" };
   for (const token of new Lexer().lex(text)) {
-    tokens++;
-    if (token === "[" || token === "{") flow++;
-    else if (token === "]" || token === "}") flow--;
-    else if (token.includes("\n")) indicators = 0;
-    else if (flow === 0 && (token === "-" || token === "?" || token === ":")) indicators++;
-    if (tokens > TOKENS_MAX) throw refused(`has more than ${TOKENS_MAX} words and signs`);
-    if (flow > DEPTH_MAX || indicators > DEPTH_MAX) throw refused(`is nested more than ${DEPTH_MAX} deep`);
+    countToken(seen, token);
+    if (seen.tokens > TOKENS_MAX) throw refused(`has more than ${TOKENS_MAX} words and signs`);
+    if (seen.flow > DEPTH_MAX || seen.indicators > DEPTH_MAX) throw refused(`is nested more than ${DEPTH_MAX} deep`);
+    if (seen.misplaced > MISPLACED_MAX) throw refused(`has more than ${MISPLACED_MAX} brackets and commas out of place`);
   }
+}
+
+/** `flow` counts open brackets, `indicators` the `-`, `?` and `:` of one line outside of brackets: each nests deeper. */
+function countToken(seen: { tokens: number; flow: number; indicators: number; misplaced: number; previous: string }, token: string): void {
+  seen.tokens++;
+  const closes = token === "]" || token === "}";
+  if (token === "[" || token === "{") seen.flow++;
+  else if (closes && seen.flow > 0) seen.flow--;
+  else if (closes || (token === "," && seen.previous === ",")) seen.misplaced++;
+  else if (token.includes("\n")) seen.indicators = 0;
+  else if (seen.flow === 0 && (token === "-" || token === "?" || token === ":")) seen.indicators++;
+  seen.previous = token;
 }
 
 const refused = (message: string): SchedulerError =>
@@ -157,7 +169,7 @@ class Reader {
     if (++this.#aliases > ALIASES_MAX) throw refused(`follows more than ${ALIASES_MAX} aliases`);
     const target = this.#targets.get(alias) ?? this.#anchors.get(alias.source);
     if (target === undefined) {
-      pass.complaints.add(path, `nothing before it is named &${shown(alias.source)}`);
+      pass.complaints.add(path, `no anchor before it is named ${shown(alias.source)}`);
       return null;
     }
     this.#targets.set(alias, target);

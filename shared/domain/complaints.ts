@@ -40,6 +40,7 @@ export function createComplaints(locate: Locate): Complaints {
       return count;
     },
     throwIfAny(subject) {
+      list.sort(byPosition);
       const first = list[0];
       if (first === undefined) return;
       const place = first.line === undefined ? "" : ` (line ${first.line}, column ${first.column})`;
@@ -51,6 +52,9 @@ export function createComplaints(locate: Locate): Complaints {
     },
   };
 }
+
+/** In the order of the file; what has no place comes first. */
+const byPosition = (a: Complaint, b: Complaint): number => (a.line ?? 0) - (b.line ?? 0) || (a.column ?? 0) - (b.column ?? 0);
 
 /** `tasks.count.task_inputs.YEAR[3]`; the empty path is the whole input. */
 export function pathText(path: InputPath): string {

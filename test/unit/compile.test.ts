@@ -207,8 +207,8 @@ describe("dependencies", () => {
       },
     });
     expect(saidOf(() => compileText(text))).toEqual([
-      'tasks.merge.after[0]: there is no task set "cuont"; did you mean "count"?',
       'tasks.count.script: there is no script "RNU"; did you mean "RUN"?',
+      'tasks.merge.after[0]: there is no task set "cuont"; did you mean "count"?',
       'tasks.merge.task_inputs.A: count has no output "OTU"; did you mean "OUT"?',
       'tasks.merge.task_inputs.B: there is no task set "conut"; did you mean "count"?',
       expect.stringMatching(

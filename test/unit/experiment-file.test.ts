@@ -190,6 +190,15 @@ describe("a hostile file", () => {
     expect(refusalOf(() => parseText(`[${",".repeat(MIB - 2)}`)).kind).toBe("too-large");
   });
 
+  test("of brackets that close nothing too", () => {
+    expect(refusalOf(() => parseText("]".repeat(MIB))).kind).toBe("too-large");
+  });
+
+  test("of the largest list there may be is read, one value in a line", () => {
+    const text = `scripts: {RUN: "true"}\ntasks:\n  a:\n    script: RUN\n    task_inputs:\n      N:\n${"      - 1\n".repeat(100_000)}`;
+    expect(compilePlan(parseText(text)).sets[0]?.count).toBe(100_000);
+  }, 30_000);
+
   test("that names a list within itself is refused", () => {
     expect(() => parseText(`tasks: {a: {task_inputs: {N: &n [*n]}}}`)).toThrow(SchedulerError);
     expect(() => parseText(`tasks: &n [*n]`)).toThrow(SchedulerError);
