@@ -3,7 +3,7 @@
  * application builds the same when somebody first asks for /openapi.json, never at cold start.
  */
 import { z } from "zod";
-import { PROBLEM_CONTENT_TYPE, PROBLEMS, problem } from "./problem.ts";
+import { PROBLEM_CONTENT_TYPE, PROBLEMS, type ProblemCode, problem } from "./problem.ts";
 import {
   EXPERIMENT_FILE,
   EXPERIMENT_FILE_TYPES,
@@ -19,7 +19,11 @@ import {
 type JsonSchema = z.core.JSONSchema.BaseSchema;
 
 function schemaOf(type: z.ZodType, io: "input" | "output"): JsonSchema {
-  const { $schema: _, ...schema } = z.toJSONSchema(type, { io, unrepresentable: "any" });
+  // Answers may grow: a client must not refuse what it does not know yet.
+  const open = ({ jsonSchema }: { jsonSchema: JsonSchema }): void => {
+    if (io === "output" && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
+  };
+  const { $schema: _, ...schema } = z.toJSONSchema(type, { io, unrepresentable: "any", override: open });
   return schema;
 }
 
@@ -65,7 +69,11 @@ function responsesOf(route: Route): object {
       ? { [JSON_TYPE]: { schema: schemaOf(success.json, "output") } }
       : { [success.bytes]: { schema: { type: "string", contentEncoding: "binary" } } };
   const byStatus = new Map<number, string[]>();
-  for (const kind of errorsOf(route)) {
+  const refusals: readonly ProblemCode[] = [
+    ...(route.body === undefined ? [] : (["unsupported-media-type"] as const)),
+    ...(route.idempotent ? (["idempotency-in-progress", "idempotency-mismatch"] as const) : []),
+  ];
+  for (const kind of [...errorsOf(route), ...refusals]) {
     const { status } = PROBLEMS[kind];
     byStatus.set(status, [...(byStatus.get(status) ?? []), kind]);
   }
@@ -110,3 +118,5 @@ export function buildOpenApi(version: string): object {
 
 /** The document's text as committed: stable order, ends in a line break. */
 export const openApiText = (version: string): string => `${JSON.stringify(buildOpenApi(version), null, 2)}\n`;
+
+if (import.meta.main && process.argv[1]?.endsWith("openapi.ts")) process.stdout.write(openApiText(process.argv[2] ?? "0.1.0"));
