@@ -64,7 +64,10 @@ export function buildEnvironment(parts: EnvironmentParts): Variables {
     if (value !== undefined) variables[name] = value;
   }
   Object.assign(variables, parts.own);
-  const lookUp = (name: string): string | undefined => variables[name] ?? (name.startsWith(OWN_PREFIX) ? undefined : parts.worker[name]);
+  const lookUp = (name: string): string | undefined => {
+    if (name in variables) return variables[name];
+    return !name.startsWith(OWN_PREFIX) && Object.hasOwn(parts.worker, name) ? parts.worker[name] : undefined;
+  };
   for (const { name, value } of parts.templates) set(variables, name, expandTemplate(value, lookUp));
   for (const { name, value } of parts.parameters) set(variables, name, value);
   for (const { name, value } of parts.files) set(variables, name, value);
