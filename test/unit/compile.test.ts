@@ -81,6 +81,36 @@ describe("a whole file", () => {
     expectFeatures(compilePlan(parseExperimentFile(readFileSync(sample)))),
   );
 
+  test("with a sweep over a stored file and a barrier compiles", () => {
+    const plan = compileText(`
+name: seattle-rain
+parameters:
+  YEAR: {type: int, description: calendar year}
+  THRESHOLD: {type: float, default: 0.1}
+scripts: {COUNT: "wc -l $DATA > $OUT", MERGE: "cat $IN > $OUT"}
+tasks:
+  count:
+    script: COUNT
+    task_inputs: {YEAR: 2012..2015, THRESHOLD: [0.1, 1, 5, 20], DATA: "shared-data:/weather/seattle.csv"}
+    task_outputs: {OUT: rain.txt}
+  merge:
+    script: MERGE
+    after: ["count"]
+    task_inputs: {IN: "${outputOf("count", "OUT")}"}
+    task_outputs: {OUT: all.txt}
+`);
+    expect(plan.sets.map((set) => set.count)).toEqual([16, 1]);
+    expect(taskBindings(plan, 0, 6)).toEqual({
+      texts: [
+        { name: "YEAR", value: "2013" },
+        { name: "THRESHOLD", value: "5" },
+      ],
+      inputs: [{ name: "DATA", storage: "shared-data", path: "/weather/seattle.csv" }],
+      references: [],
+    });
+    expect(taskBindings(plan, 1, 0).references).toEqual([{ kind: "all", name: "IN", set: 0, output: "OUT", count: 16 }]);
+  });
+
   test("of ten million tasks compiles at once and no larger one does", () => {
     const sweep = (n: number) => oneSet({ task_inputs: { X: `1..${n}`, Y: "1..10" } });
     const started = performance.now();
