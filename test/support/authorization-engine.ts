@@ -47,6 +47,7 @@ export async function startEngineProcess(): Promise<EngineProcess> {
     async [Symbol.asyncDispose]() {
       await end("SIGTERM");
       rmSync(folder, { recursive: true, force: true });
+      rmSync(join(tmpdir(), `spicedb-streaming-${child.pid}-1.sock`), { force: true }); // what kill -9 leaves
     },
   };
 }

@@ -1,4 +1,5 @@
 import { createHmac, generateKeyPairSync, randomBytes, sign } from "node:crypto";
+import { jwtVerify, SignJWT } from "jose";
 import { beforeEach, describe, expect, test } from "vitest";
 import { type Accounts, createAccounts } from "#core/accounts/index.ts";
 import { hashPassword, PASSWORD_COST, verifyPassword } from "#core/accounts/password.ts";
@@ -207,6 +208,13 @@ describe("access tokens", () => {
     ];
     for (const text of forged) await expect(accounts.authenticate(text)).rejects.toMatchObject(refused);
     await expect(accounts.authenticate(hs256(header, encode(claims)))).resolves.toEqual(user);
+  });
+
+  test("another implementation of JWT accepts our tokens and we accept its", async () => {
+    const { payload } = await jwtVerify(token, KEY, { algorithms: ["HS256"], currentDate: new Date(now) });
+    expect(payload).toMatchObject({ sub: user.id, iss: "airavata-scheduler", aud: "access" });
+    const theirs = await new SignJWT({ ...payload }).setProtectedHeader({ alg: "HS256", typ: "JWT" }).sign(KEY);
+    await expect(accounts.authenticate(theirs)).resolves.toEqual(user);
   });
 
   test("a key that is too short is our own mistake", () => {
