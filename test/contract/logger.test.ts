@@ -13,7 +13,17 @@ describe("pino logger", () => {
   it("writes one object a line, with time, level, message and facts", () => {
     const { logger, lines } = logTo();
     logger.child({ worker: "wrk_1" }).warn("lost a stream", { tasks: 3, forced: false, reason: undefined });
-    expect(lines()).toEqual([{ level: "warn", time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/) as string, process: "gateway", worker: "wrk_1", tasks: 3, forced: false, message: "lost a stream" }]);
+    expect(lines()).toEqual([
+      {
+        level: "warn",
+        time: expect.stringMatching(/^\d{4}-\d\d-\d\dT[\d:.]+Z$/) as string,
+        process: "gateway",
+        worker: "wrk_1",
+        tasks: 3,
+        forced: false,
+        message: "lost a stream",
+      },
+    ]);
   });
 
   it("leaves out what is below its level", () => {
@@ -25,16 +35,29 @@ describe("pino logger", () => {
     expect(lines().map((line) => line["message"])).toEqual(["c", "d"]);
   });
 
-  it.each(["token", "joinToken", "password", "dbPassword", "passphrase", "secret", "clientSecret", "authorization", "Authorization", "set-cookie", "privateKey", "private_key", "apiKey", "accessKeyId", "signature"])(
-    "strikes out the fact %s, also in children",
-    (key) => {
-      const { logger, lines } = logTo();
-      logger.info("a", { [key]: "hunter2" });
-      logger.child({ [key]: "hunter2" }).info("b");
-      expect(JSON.stringify(lines())).not.toContain("hunter2");
-      expect(lines()).toHaveLength(2);
-    },
-  );
+  it.each([
+    "token",
+    "joinToken",
+    "password",
+    "dbPassword",
+    "passphrase",
+    "secret",
+    "clientSecret",
+    "authorization",
+    "Authorization",
+    "set-cookie",
+    "privateKey",
+    "private_key",
+    "apiKey",
+    "accessKeyId",
+    "signature",
+  ])("strikes out the fact %s, also in children", (key) => {
+    const { logger, lines } = logTo();
+    logger.info("a", { [key]: "hunter2" });
+    logger.child({ [key]: "hunter2" }).info("b");
+    expect(JSON.stringify(lines())).not.toContain("hunter2");
+    expect(lines()).toHaveLength(2);
+  });
 
   it.each([
     "Authorization: Bearer hunter2hunter2",
@@ -74,7 +97,10 @@ describe("pino logger", () => {
       process.kill(process.pid, "SIGKILL");`;
     const out = (() => {
       try {
-        return execFileSync(process.execPath, ["--input-type=module-typescript", "-e", script], { encoding: "utf8", stdio: ["ignore", "pipe", "inherit"] });
+        return execFileSync(process.execPath, ["--input-type=module-typescript", "-e", script], {
+          encoding: "utf8",
+          stdio: ["ignore", "pipe", "inherit"],
+        });
       } catch (error) {
         return String((error as { stdout: unknown }).stdout);
       }

@@ -39,8 +39,17 @@ export function describeMessageQueue(name: string, make: () => Promise<MessageQu
     const receiveNow = (from = "orders", visibilityMs = NOW.visibilityMs) => queue.receive(from, { ...NOW, visibilityMs });
 
     describe("messages", () => messageCases(() => queue, receiveNow));
-    describe("visibility", () => visibilityCases(() => queue, receiveNow, (ms) => advance(ms)));
-    describe("waiting", () => waitingCases(() => queue, (ms) => advance(ms)));
+    describe("visibility", () =>
+      visibilityCases(
+        () => queue,
+        receiveNow,
+        (ms) => advance(ms),
+      ));
+    describe("waiting", () =>
+      waitingCases(
+        () => queue,
+        (ms) => advance(ms),
+      ));
     describe("limits", () => limitCases(() => queue));
   });
 }
@@ -229,7 +238,10 @@ function waitingCases(queue: () => MessageQueue, advance: (ms: number) => Promis
         const got = await subject.receive("orders", { ...NOW, limit: 3 });
         if (got.length === 0) return;
         seen.push(...got.map((m) => m.body));
-        await subject.remove("orders", got.map((m) => m.receipt));
+        await subject.remove(
+          "orders",
+          got.map((m) => m.receipt),
+        );
       }
     };
     await Promise.all(Array.from({ length: 8 }, receiver));
@@ -246,21 +258,27 @@ function limitCases(queue: () => MessageQueue): void {
     expect(await queue().depth("orders")).toBe(1);
   });
 
-  it.each(["", "Orders", "a_b", "a/b", "../a", "a.b", "a".repeat(61), "a\n", "ä", "a'; DROP TABLE messages; --"])("refuses the queue name %j", async (name) => {
-    const refused = { kind: "invalid-input" };
-    await expect(queue().send(name, "x")).rejects.toMatchObject(refused);
-    await expect(queue().receive(name, NOW)).rejects.toMatchObject(refused);
-    await expect(queue().remove(name, ["1.1"])).rejects.toMatchObject(refused);
-    await expect(queue().depth(name)).rejects.toMatchObject(refused);
-  });
+  it.each(["", "Orders", "a_b", "a/b", "../a", "a.b", "a".repeat(61), "a\n", "ä", "a'; DROP TABLE messages; --"])(
+    "refuses the queue name %j",
+    async (name) => {
+      const refused = { kind: "invalid-input" };
+      await expect(queue().send(name, "x")).rejects.toMatchObject(refused);
+      await expect(queue().receive(name, NOW)).rejects.toMatchObject(refused);
+      await expect(queue().remove(name, ["1.1"])).rejects.toMatchObject(refused);
+      await expect(queue().depth(name)).rejects.toMatchObject(refused);
+    },
+  );
 
   it.each([{ delayMs: -1 }, { delayMs: 900_001 }, { delayMs: 0.5 }, { delayMs: Number.NaN }])("refuses the delay %j", async (options) => {
     await expect(queue().send("orders", "x", options)).rejects.toMatchObject({ kind: "invalid-input" });
   });
 
-  it.each([{ limit: 0 }, { limit: 11 }, { limit: 1.5 }, { waitMs: -1 }, { visibilityMs: -1 }])("refuses to receive with %j", async (options) => {
-    await expect(queue().receive("orders", { ...NOW, ...options })).rejects.toMatchObject({ kind: "invalid-input" });
-  });
+  it.each([{ limit: 0 }, { limit: 11 }, { limit: 1.5 }, { waitMs: -1 }, { visibilityMs: -1 }])(
+    "refuses to receive with %j",
+    async (options) => {
+      await expect(queue().receive("orders", { ...NOW, ...options })).rejects.toMatchObject({ kind: "invalid-input" });
+    },
+  );
 }
 
 function processCases(made: () => SharedMessageQueueSubject): void {

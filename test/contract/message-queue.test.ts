@@ -18,7 +18,12 @@ async function makeFile(): Promise<TestFolder & { readonly file: string }> {
 
 describeMessageQueue("memory", async () => {
   const clock = createFakeClock();
-  return { subject: createMemoryMessageQueue({ clock, receivesMax: 2 }), dispose: async () => {}, advance: (ms) => clock.advance(ms), receivesMax: 2 };
+  return {
+    subject: createMemoryMessageQueue({ clock, receivesMax: 2 }),
+    dispose: async () => {},
+    advance: (ms) => clock.advance(ms),
+    receivesMax: 2,
+  };
 });
 
 describeMessageQueue("sqlite", async () => {
@@ -94,7 +99,9 @@ describe("sqlite queue", () => {
     const other = new DatabaseSync(folder.file);
     other.exec("PRAGMA user_version = 99");
     other.close();
-    await expect(openSqliteMessageQueue({ file: folder.file, clock: createFakeClock() })).rejects.toMatchObject({ kind: "version-mismatch" });
+    await expect(openSqliteMessageQueue({ file: folder.file, clock: createFakeClock() })).rejects.toMatchObject({
+      kind: "version-mismatch",
+    });
   });
 
   it("opens one new file from eight places at once", async () => {

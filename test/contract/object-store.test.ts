@@ -34,7 +34,13 @@ describeObjectStore("memory", async () => {
 describeObjectStore("file", async () => {
   const served = await serveStore();
   const { store: subject, clock } = served;
-  return { subject, dispose: () => served[Symbol.asyncDispose](), nowMs: clock.now, advance: (ms) => clock.advance(ms), request: fetchSigned };
+  return {
+    subject,
+    dispose: () => served[Symbol.asyncDispose](),
+    nowMs: clock.now,
+    advance: (ms) => clock.advance(ms),
+    request: fetchSigned,
+  };
 });
 
 describeSharedObjectStore("file", async () => {
@@ -96,7 +102,15 @@ describe("file store", () => {
     const store = await openAt(made.folder);
     await store.putIfAbsent("a/b/c", bytesOf("x"));
     await store.putIfAbsent("a/b/c", bytesOf("y"));
-    await store.putStream("a/d", (async function* () { yield bytesOf("z"); })(), { bytes: 2, sha256: "" }).catch(() => undefined);
+    await store
+      .putStream(
+        "a/d",
+        (async function* () {
+          yield bytesOf("z");
+        })(),
+        { bytes: 2, sha256: "" },
+      )
+      .catch(() => undefined);
     await store.remove("a/b/c");
     expect(await readdir(join(made.folder, "tmp"))).toEqual([]);
     expect(await readdir(join(made.folder, "objects"))).toEqual([]);
@@ -104,7 +118,13 @@ describe("file store", () => {
 
   it("writes through to the disk when told to", async () => {
     await using made = await makeFolder();
-    const store = await openFileObjectStore({ folder: made.folder, baseUrl: "http://localhost", signingKey: SIGNING_KEY, clock, syncToDisk: true });
+    const store = await openFileObjectStore({
+      folder: made.folder,
+      baseUrl: "http://localhost",
+      signingKey: SIGNING_KEY,
+      clock,
+      syncToDisk: true,
+    });
     expect(await store.putIfAbsent("a/b", bytesOf("x"))).toBe("written");
   });
 

@@ -91,8 +91,13 @@ describe("GET and HEAD", () => {
     const response = await fetch(getUrl);
     expect(response.status).toBe(200);
     expect(Object.fromEntries(response.headers)).toMatchObject({
-      "content-type": "application/octet-stream", "content-length": "10", "accept-ranges": "bytes", "x-content-type-options": "nosniff",
-      "content-disposition": "attachment", "cache-control": "private, no-store", "referrer-policy": "no-referrer",
+      "content-type": "application/octet-stream",
+      "content-length": "10",
+      "accept-ranges": "bytes",
+      "x-content-type-options": "nosniff",
+      "content-disposition": "attachment",
+      "cache-control": "private, no-store",
+      "referrer-policy": "no-referrer",
     });
     expect(await response.text()).toBe(TEXT);
     const head = await fetch(getUrl, { method: "HEAD" });
@@ -133,17 +138,29 @@ describe("GET and HEAD", () => {
 });
 
 describe("refusals", () => {
-  it.each(["/", "/objects", "/objects/", "/objects/runs", "/objects/runs/", "/objects/runs/r1", "/objects/../format", "/objects/%2e%2e/format", "//objects/runs/r1", "*", "http://x/objects/runs/r1", "/favicon.ico"])(
-    "know nothing of %s",
-    async (target) => {
-      const answer = await sendRaw(served.port, rawGet(target));
-      expect(answer).toMatch(/^HTTP\/1\.1 403 /);
-      expect(answer).toContain("application/problem+json");
-    },
-  );
+  it.each([
+    "/",
+    "/objects",
+    "/objects/",
+    "/objects/runs",
+    "/objects/runs/",
+    "/objects/runs/r1",
+    "/objects/../format",
+    "/objects/%2e%2e/format",
+    "//objects/runs/r1",
+    "*",
+    "http://x/objects/runs/r1",
+    "/favicon.ico",
+  ])("know nothing of %s", async (target) => {
+    const answer = await sendRaw(served.port, rawGet(target));
+    expect(answer).toMatch(/^HTTP\/1\.1 403 /);
+    expect(answer).toContain("application/problem+json");
+  });
 
   it("are the same for objects that exist and that do not", async () => {
-    const [here, nowhere] = await Promise.all(["runs/r2", "runs/none"].map(async (key) => (await fetch(getUrl.replace("runs/r1", key))).text()));
+    const [here, nowhere] = await Promise.all(
+      ["runs/r2", "runs/none"].map(async (key) => (await fetch(getUrl.replace("runs/r1", key))).text()),
+    );
     expect(here).toBe(nowhere);
   });
 
@@ -191,14 +208,19 @@ describe("PUT", () => {
 
   it("does not read a body without end", async () => {
     const target = new URL(await sign("put/endless", "abc"));
-    const answer = await sendRaw(served.port, `PUT ${target.pathname}${target.search} HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\nabc`);
+    const answer = await sendRaw(
+      served.port,
+      `PUT ${target.pathname}${target.search} HTTP/1.1\r\nHost: x\r\nContent-Length: 999999999999\r\n\r\nabc`,
+    );
     expect(answer).toMatch(/^HTTP\/1\.1 413 /);
   });
 
   it("leaves nothing when the client goes away in the middle", async () => {
     const target = new URL(await sign("put/gone", "abcdef"));
     const socket = connect(served.port, "127.0.0.1");
-    await new Promise<void>((sent) => socket.write(`PUT ${target.pathname}${target.search} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc`, () => sent()));
+    await new Promise<void>((sent) =>
+      socket.write(`PUT ${target.pathname}${target.search} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc`, () => sent()),
+    );
     await expect.poll(() => readdir(join(served.folder, "tmp"))).toHaveLength(1);
     socket.destroy();
     await expect.poll(() => readdir(join(served.folder, "tmp"))).toEqual([]);
@@ -210,7 +232,9 @@ describe("patience", () => {
   it("ends with a client that sends nothing for the idle time", async () => {
     await using impatient = await serveStore({ requestsMax: 10, idleMs: 100, bytesPerSecondMin: 1_000_000 });
     const target = new URL(await impatient.store.signPut("slow", { bytes: 6, sha256: sha256("abcdef") }, impatient.clock.now() + HOUR_MS));
-    expect(await sendRaw(impatient.port, `PUT ${target.pathname}${target.search} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc`)).toBe("");
+    expect(
+      await sendRaw(impatient.port, `PUT ${target.pathname}${target.search} HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nabc`),
+    ).toBe("");
     await expect.poll(() => readdir(join(impatient.folder, "tmp"))).toEqual([]);
   });
 

@@ -84,7 +84,10 @@ function folderCases(made: () => StorageSubject): void {
     for (const path of ["/d/b", "/d/a", "/d/c/deep", "/d/a.txt", "/e"]) await write(path, path);
     const listed = await subject.list("/d", 10);
     expect(listed.map((entry) => [entry.path, entry.kind, entry.bytes])).toEqual([
-      ["/d/a", "file", 4], ["/d/a.txt", "file", 8], ["/d/b", "file", 4], ["/d/c", "folder", 0],
+      ["/d/a", "file", 4],
+      ["/d/a.txt", "file", 8],
+      ["/d/b", "file", 4],
+      ["/d/c", "folder", 0],
     ]);
     expect((await subject.list("/d", 2)).map((entry) => entry.path)).toEqual(["/d/a", "/d/a.txt"]);
     expect((await subject.list("/", 10)).map((entry) => entry.path)).toEqual(["/d", "/e"]);
@@ -115,15 +118,23 @@ function folderCases(made: () => StorageSubject): void {
 }
 
 function pathCases(made: () => StorageSubject): void {
-  it.each(["", "file", "./file", "..", "/..", "/../etc/passwd", "/a/../../etc/passwd", "/a/..", "/\0", "/a\0b", `/${"x".repeat(4_096)}`])("refuses the path %j", async (path) => {
-    const { subject } = made();
-    const refused = { kind: "invalid-input" };
-    await expect(subject.stat(path)).rejects.toMatchObject(refused);
-    await expect(subject.list(path, 10)).rejects.toMatchObject(refused);
-    await expect(subject.read(path)).rejects.toMatchObject(refused);
-  });
+  it.each(["", "file", "./file", "..", "/..", "/../etc/passwd", "/a/../../etc/passwd", "/a/..", "/\0", "/a\0b", `/${"x".repeat(4_096)}`])(
+    "refuses the path %j",
+    async (path) => {
+      const { subject } = made();
+      const refused = { kind: "invalid-input" };
+      await expect(subject.stat(path)).rejects.toMatchObject(refused);
+      await expect(subject.list(path, 10)).rejects.toMatchObject(refused);
+      await expect(subject.read(path)).rejects.toMatchObject(refused);
+    },
+  );
 
-  it.each([["/d//a", "/d/a"], ["/d/./a", "/d/a"], ["//d/a", "/d/a"], ["/d/", "/d"]])("knows %s as %s", async (path, name) => {
+  it.each([
+    ["/d//a", "/d/a"],
+    ["/d/./a", "/d/a"],
+    ["//d/a", "/d/a"],
+    ["/d/", "/d"],
+  ])("knows %s as %s", async (path, name) => {
     const { subject, write } = made();
     await write("/d/a", "x");
     expect((await subject.stat(path))?.path).toBe(name);

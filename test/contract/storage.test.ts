@@ -23,6 +23,10 @@ describeStorage("posix", async () => {
   return { subject: createPosixStorage({ root: folder }), dispose, write, delete: (path) => rm(join(folder, path)) };
 });
 
+/** Node makes no named pipes itself; POSIX names the program that does. */
+const PIPE_MAKER = "mkfifo";
+const makePipe = (path: string): Buffer => execFileSync(PIPE_MAKER, [path]);
+
 describe("posix storage", () => {
   let made: TestFolder;
   let root: string;
@@ -69,7 +73,10 @@ describe("posix storage", () => {
     const linked = createPosixStorage({ root: join(made.folder, "root-link") });
     for (const each of [storage, linked]) {
       expect(await textOf(await each.read("/link/file"))).toBe("inside");
-      expect((await each.list("/", 10)).map((entry) => [entry.path, entry.kind])).toEqual([["/d", "folder"], ["/link", "folder"]]);
+      expect((await each.list("/", 10)).map((entry) => [entry.path, entry.kind])).toEqual([
+        ["/d", "folder"],
+        ["/link", "folder"],
+      ]);
     }
   });
 
@@ -83,7 +90,7 @@ describe("posix storage", () => {
   });
 
   it("refuses pipes at once instead of waiting for a writer, and does not list them", async () => {
-    execFileSync("mkfifo", [join(root, "pipe")]);
+    makePipe(join(root, "pipe"));
     await expect(storage.stat("/pipe")).rejects.toMatchObject({ kind: "invalid-input" });
     await expect(storage.read("/pipe")).rejects.toMatchObject({ kind: "invalid-input" });
     expect(await storage.list("/", 10)).toEqual([]);
@@ -110,7 +117,7 @@ describe("posix storage", () => {
     await writeFile(join(root, "file"), "mine");
     const body = await storage.read("/file");
     await rm(join(root, "file"));
-    execFileSync("mkfifo", [join(root, "file")]);
+    makePipe(join(root, "file"));
     await expect(textOf(body)).rejects.toMatchObject({ kind: "invalid-input" });
   });
 

@@ -24,7 +24,12 @@ async function* slowly(body: Uint8Array): AsyncGenerator<Uint8Array> {
 
 if (import.meta.main) {
   const { folder } = JSON.parse(process.argv[2] ?? "") as ObjectAddress;
-  const store = await openFileObjectStore({ folder, baseUrl: "http://localhost", signingKey: new Uint8Array(32), clock: createSystemClock() });
+  const store = await openFileObjectStore({
+    folder,
+    baseUrl: "http://localhost",
+    signingKey: new Uint8Array(32),
+    clock: createSystemClock(),
+  });
   process.stdout.write(`${JSON.stringify("ready")}\n`);
   for await (const line of createInterface({ input: process.stdin })) {
     const command = JSON.parse(line) as ObjectPeerCommand;

@@ -12,7 +12,9 @@ export interface Peer extends AsyncDisposable {
 
 /** Starts `script` (a file of this folder) with one JSON argument and waits for its first line. */
 export async function startPeer(script: string, argument: unknown): Promise<Peer> {
-  const child = spawn(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), JSON.stringify(argument)], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [fileURLToPath(new URL(script, import.meta.url)), JSON.stringify(argument)], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
   const answers = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
   const answer = async (): Promise<unknown> => {
     const line = await answers.next();

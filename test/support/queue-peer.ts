@@ -27,7 +27,10 @@ export function machineMs(): number {
 }
 
 /** Receives as `work` says; the bodies in the order they were held, one as often as it was. */
-export async function work(queue: MessageQueue, { queue: name, receivers, holdMs, idleMs }: Omit<PeerCommand & { op: "work" }, "op">): Promise<string[]> {
+export async function work(
+  queue: MessageQueue,
+  { queue: name, receivers, holdMs, idleMs }: Omit<PeerCommand & { op: "work" }, "op">,
+): Promise<string[]> {
   const held: string[] = [];
   const receiver = async (): Promise<void> => {
     for (;;) {
@@ -57,7 +60,10 @@ async function obey(queue: MessageQueue, command: PeerCommand): Promise<unknown>
         const messages = await queue.receive(command.queue, { limit: 10, waitMs: 5_000, visibilityMs: 30_000 });
         const nowMs = machineMs();
         latenciesMs.push(...messages.map((message) => nowMs - Number(message.body)));
-        await queue.remove(command.queue, messages.map((message) => message.receipt));
+        await queue.remove(
+          command.queue,
+          messages.map((message) => message.receipt),
+        );
       }
       return latenciesMs;
     }

@@ -19,7 +19,11 @@ export function walkObjects(listing: Listing): AsyncGenerator<ObjectInfo> {
 }
 
 async function* walkFolder(listing: Listing, folder: string, base: string): AsyncGenerator<ObjectInfo> {
-  const entries = (await readFolder(folder)).map((entry) => ({ name: entry.name, isFolder: entry.isDirectory(), key: base + entryText(entry.name, entry.isDirectory()) }));
+  const entries = (await readFolder(folder)).map((entry) => ({
+    name: entry.name,
+    isFolder: entry.isDirectory(),
+    key: base + entryText(entry.name, entry.isDirectory()),
+  }));
   entries.sort((a, b) => (a.key < b.key ? -1 : 1));
   for (const { name, isFolder, key } of entries) {
     if (isFolder) {

@@ -12,8 +12,14 @@ const KEY_CHARACTERS_MAX = 512;
 const PIECE_CHARACTERS = 200;
 
 export function checkKey(key: string): void {
-  const whole = key.length <= KEY_CHARACTERS_MAX && key.split("/").every((segment) => /^[A-Za-z0-9._-]+$/.test(segment) && segment !== "." && segment !== "..");
-  if (!whole) throw new SchedulerError("invalid-input", "an object key is segments of A-Z a-z 0-9 . _ - joined by /, at most 512 characters, none . or ..");
+  const whole =
+    key.length <= KEY_CHARACTERS_MAX &&
+    key.split("/").every((segment) => /^[A-Za-z0-9._-]+$/.test(segment) && segment !== "." && segment !== "..");
+  if (!whole)
+    throw new SchedulerError(
+      "invalid-input",
+      "an object key is segments of A-Z a-z 0-9 . _ - joined by /, at most 512 characters, none . or ..",
+    );
 }
 
 /** The start of a key: its last segment may be cut anywhere. */
@@ -30,10 +36,13 @@ export function filePieces(key: string): readonly string[] {
 
 /** Names of the folders of a key's part that is empty or ends in `/`. */
 export function folderPieces(part: string): readonly string[] {
-  return part.split("/").slice(0, -1).flatMap((segment) => {
-    const { pieces, rest } = cutSegment(segment);
-    return [...pieces, `${rest}+`];
-  });
+  return part
+    .split("/")
+    .slice(0, -1)
+    .flatMap((segment) => {
+      const { pieces, rest } = cutSegment(segment);
+      return [...pieces, `${rest}+`];
+    });
 }
 
 /**

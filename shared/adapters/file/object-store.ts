@@ -65,7 +65,11 @@ class FolderStore implements FileObjectStore {
     const format = join(this.#options.folder, "format");
     await this.#publish(format, (handle) => handle.writeFile(FORMAT));
     const found = await readFile(format, "utf8");
-    if (found !== FORMAT) throw new SchedulerError("version-mismatch", `the object folder has format ${JSON.stringify(found.trim())}, this release reads ${FORMAT.trim()}: use the release that wrote it`);
+    if (found !== FORMAT)
+      throw new SchedulerError(
+        "version-mismatch",
+        `the object folder has format ${JSON.stringify(found.trim())}, this release reads ${FORMAT.trim()}: use the release that wrote it`,
+      );
     await sweepLeftovers(this.#temporary, this.#options.clock.now());
   }
 
@@ -105,7 +109,8 @@ class FolderStore implements FileObjectStore {
 
   async list(prefix: string, { limit, after = "" }: { readonly limit: number; readonly after?: string }): Promise<readonly ObjectInfo[]> {
     checkPrefix(prefix);
-    if (!Number.isInteger(limit) || limit < 1 || limit > LIST_LIMIT_MAX) throw new SchedulerError("invalid-input", `limit must be 1 to ${LIST_LIMIT_MAX}`);
+    if (!Number.isInteger(limit) || limit < 1 || limit > LIST_LIMIT_MAX)
+      throw new SchedulerError("invalid-input", `limit must be 1 to ${LIST_LIMIT_MAX}`);
     return guarded(async () => {
       const found: ObjectInfo[] = [];
       for await (const info of walkObjects({ root: this.#objects, prefix, after })) {
@@ -130,7 +135,8 @@ class FolderStore implements FileObjectStore {
 
   async signPut(key: string, expect: ExpectedBody, expiresAtMs: number): Promise<string> {
     this.#checkSigned(key, expiresAtMs);
-    if (!Number.isSafeInteger(expect.bytes) || expect.bytes < 0 || !/^[0-9a-f]{64}$/.test(expect.sha256)) throw new SchedulerError("invalid-input", "a signed put needs the size in bytes and the SHA-256 in lower-case hex");
+    if (!Number.isSafeInteger(expect.bytes) || expect.bytes < 0 || !/^[0-9a-f]{64}$/.test(expect.sha256))
+      throw new SchedulerError("invalid-input", "a signed put needs the size in bytes and the SHA-256 in lower-case hex");
     return this.#options.baseUrl + signGrant(this.#options.signingKey, { method: "PUT", key, expiresAtMs, expect });
   }
 
@@ -142,7 +148,8 @@ class FolderStore implements FileObjectStore {
   #checkSigned(key: string, expiresAtMs: number): void {
     checkKey(key);
     const isTooLong = expiresAtMs - this.#options.clock.now() > SIGNED_VALIDITY_MS_MAX;
-    if (!Number.isSafeInteger(expiresAtMs) || expiresAtMs < 0 || isTooLong) throw new SchedulerError("invalid-input", "a signed URL is valid for at most seven days");
+    if (!Number.isSafeInteger(expiresAtMs) || expiresAtMs < 0 || isTooLong)
+      throw new SchedulerError("invalid-input", "a signed URL is valid for at most seven days");
   }
 
   /** Fills a temporary file and gives it its name, or nothing happens. Does not call `fill` when the name is taken. */
@@ -168,7 +175,10 @@ class FolderStore implements FileObjectStore {
   /** Removes folders that have become empty; a put that loses its folder by this makes it again. */
   async #pruneFolders(from: string): Promise<void> {
     for (let folder = from; folder !== this.#objects; folder = dirname(folder)) {
-      const isGone = await rmdir(folder).then(() => true, () => false);
+      const isGone = await rmdir(folder).then(
+        () => true,
+        () => false,
+      );
       if (!isGone) return;
     }
   }
@@ -183,11 +193,16 @@ async function writeVerified(handle: FileHandle, body: AsyncIterable<Uint8Array>
     hash.update(chunk);
     await handle.writeFile(chunk);
   }
-  if (bytes !== expect.bytes || hash.digest("hex") !== expect.sha256) throw new SchedulerError("integrity", "the bytes are not those announced: send the object again");
+  if (bytes !== expect.bytes || hash.digest("hex") !== expect.sha256)
+    throw new SchedulerError("integrity", "the bytes are not those announced: send the object again");
 }
 
 /** Lazy, so that a stream nobody reads holds no file open. */
-async function* readObject(key: string, path: string, range: { readonly start?: number; readonly end?: number }): AsyncGenerator<Uint8Array> {
+async function* readObject(
+  key: string,
+  path: string,
+  range: { readonly start?: number; readonly end?: number },
+): AsyncGenerator<Uint8Array> {
   try {
     yield* createReadStream(path, { ...range, highWaterMark: READ_CHUNK_BYTES });
   } catch (error) {
@@ -264,7 +279,9 @@ function asUnavailable(error: unknown): unknown {
     case "EDQUOT":
       return new SchedulerError("unavailable", "the disk of the object store is full: free some space", { cause: error });
     default:
-      return error instanceof Error && "syscall" in error ? new SchedulerError("unavailable", "the object store's folder cannot be used", { cause: error }) : error;
+      return error instanceof Error && "syscall" in error
+        ? new SchedulerError("unavailable", "the object store's folder cannot be used", { cause: error })
+        : error;
   }
 }
 

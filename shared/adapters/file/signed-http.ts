@@ -26,7 +26,13 @@ export interface SignedHttpLimits {
 export const SIGNED_HTTP_LIMITS: SignedHttpLimits = { requestsMax: 512, idleMs: 30_000, bytesPerSecondMin: 16 * 1024 };
 
 /** Node's own guards; `requestTimeout` is off because bodies have their own deadline here. */
-export const SIGNED_SERVER_OPTIONS: ServerOptions = { headersTimeout: 10_000, requestTimeout: 0, keepAliveTimeout: 5_000, connectionsCheckingInterval: 5_000, maxHeaderSize: 16 * 1024 };
+export const SIGNED_SERVER_OPTIONS: ServerOptions = {
+  headersTimeout: 10_000,
+  requestTimeout: 0,
+  keepAliveTimeout: 5_000,
+  connectionsCheckingInterval: 5_000,
+  maxHeaderSize: 16 * 1024,
+};
 
 export interface SignedObjectHandlerOptions {
   readonly store: FileObjectStore;
@@ -60,7 +66,9 @@ export function createSignedObjectHandler(options: SignedObjectHandlerOptions): 
   return async (request, response) => {
     const guard = new AbortController();
     const exchange: Exchange = {
-      request, response, store,
+      request,
+      response,
+      store,
       setDeadline(bytes) {
         void clock.sleep(limits.idleMs + (bytes / limits.bytesPerSecondMin) * 1_000, guard.signal).then(() => {
           if (!guard.signal.aborted) request.socket.destroy();
@@ -75,7 +83,8 @@ export function createSignedObjectHandler(options: SignedObjectHandlerOptions): 
       await (open > limits.requestsMax ? refuse(exchange, 503) : serve(exchange));
     } catch (error) {
       const status = error instanceof SchedulerError ? STATUS_OF_KIND[error.kind] : 500;
-      if (status >= 500 && !request.destroyed) logger?.error("a signed object request failed", { reason: error instanceof Error ? error.message : "unknown" });
+      if (status >= 500 && !request.destroyed)
+        logger?.error("a signed object request failed", { reason: error instanceof Error ? error.message : "unknown" });
       refuse(exchange, status);
     } finally {
       guard.abort();
@@ -107,15 +116,24 @@ const PROBLEM_TITLES = {
 type ProblemStatus = keyof typeof PROBLEM_TITLES;
 
 const STATUS_OF_KIND: Readonly<Record<ErrorKind, ProblemStatus>> = {
-  "invalid-input": 400, integrity: 400, unauthenticated: 403, forbidden: 403, "not-found": 404, conflict: 500, "too-large": 413, "version-mismatch": 500,
-  unavailable: 503, "outcome-unknown": 503,
+  "invalid-input": 400,
+  integrity: 400,
+  unauthenticated: 403,
+  forbidden: 403,
+  "not-found": 404,
+  conflict: 500,
+  "too-large": 413,
+  "version-mismatch": 500,
+  unavailable: 503,
+  "outcome-unknown": 503,
 };
 
 async function takeObject({ request, response, store, setDeadline }: Exchange, { key, expect }: Grant & { method: "PUT" }): Promise<void> {
   setDeadline(expect.bytes);
   if ((request.headers["content-encoding"] ?? "identity") !== "identity") return refuse({ request, response }, 415);
   const announced = request.headers["content-length"];
-  if (announced !== undefined && Number(announced) !== expect.bytes) return refuse({ request, response }, Number(announced) > expect.bytes ? 413 : 400);
+  if (announced !== undefined && Number(announced) !== expect.bytes)
+    return refuse({ request, response }, Number(announced) > expect.bytes ? 413 : 400);
   // Without destroyOnReturn the socket lives on when the store stops reading, and can carry the answer.
   const body = request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>;
   const outcome = await store.putStream(key, body, expect);
@@ -179,14 +197,28 @@ const HEADERS_ALWAYS = {
 } as const;
 
 /** Answers with a problem (RFC 9457) of fixed text. A body not read to its end costs the connection. */
-function refuse({ request, response }: Pick<Exchange, "request" | "response">, status: ProblemStatus, headers: Readonly<Record<string, string>> = {}): void {
+function refuse(
+  { request, response }: Pick<Exchange, "request" | "response">,
+  status: ProblemStatus,
+  headers: Readonly<Record<string, string>> = {},
+): void {
   if (response.headersSent || response.destroyed) {
     response.destroy(); // half an answer must not look whole
     return;
   }
   const body = JSON.stringify({ type: "about:blank", title: PROBLEM_TITLES[status], status });
   const isUnread = request.method === "PUT" && !request.readableEnded;
-  const extra = { ...headers, ...(status === 405 ? { allow: "GET, HEAD, PUT" } : {}), ...(status === 503 ? { "retry-after": "1" } : {}), ...(isUnread ? { connection: "close" } : {}) };
-  response.writeHead(status, { ...HEADERS_ALWAYS, ...extra, "content-type": "application/problem+json", "content-length": Buffer.byteLength(body) });
+  const extra = {
+    ...headers,
+    ...(status === 405 ? { allow: "GET, HEAD, PUT" } : {}),
+    ...(status === 503 ? { "retry-after": "1" } : {}),
+    ...(isUnread ? { connection: "close" } : {}),
+  };
+  response.writeHead(status, {
+    ...HEADERS_ALWAYS,
+    ...extra,
+    "content-type": "application/problem+json",
+    "content-length": Buffer.byteLength(body),
+  });
   response.end(request.method === "HEAD" ? undefined : body);
 }

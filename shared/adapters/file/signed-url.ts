@@ -9,7 +9,8 @@ import { SchedulerError } from "#domain/error.ts";
 
 const SECRET_BYTES_MIN = 32;
 const PURPOSE = "airavata signed object url 1\n";
-const TARGET = /^\/objects\/([A-Za-z0-9._/-]{1,512})\?expires=(\d{1,16})&method=(GET|PUT)(?:&bytes=(\d{1,16})&sha256=([0-9a-f]{64}))?&signature=[0-9a-f]{64}$/;
+const TARGET =
+  /^\/objects\/([A-Za-z0-9._/-]{1,512})\?expires=(\d{1,16})&method=(GET|PUT)(?:&bytes=(\d{1,16})&sha256=([0-9a-f]{64}))?&signature=[0-9a-f]{64}$/;
 
 export interface ExpectedBody {
   readonly bytes: number;
@@ -22,7 +23,8 @@ export type Grant =
 
 /** Path and query of the URL that grants this, from `/objects/` on. */
 export function signGrant(secret: Uint8Array, grant: Grant): string {
-  if (secret.length < SECRET_BYTES_MIN) throw new SchedulerError("invalid-input", `the key for signed URLs must have at least ${SECRET_BYTES_MIN} bytes`);
+  if (secret.length < SECRET_BYTES_MIN)
+    throw new SchedulerError("invalid-input", `the key for signed URLs must have at least ${SECRET_BYTES_MIN} bytes`);
   const body = grant.method === "PUT" ? `&bytes=${grant.expect.bytes}&sha256=${grant.expect.sha256}` : "";
   const target = `/objects/${grant.key}?expires=${grant.expiresAtMs}&method=${grant.method}${body}`;
   return `${target}&signature=${createHmac("sha256", secret).update(PURPOSE).update(target).digest("hex")}`;
@@ -33,7 +35,8 @@ export function openGrant(secret: Uint8Array, target: string, nowMs: number): Gr
   const [, key, expires, method, bytes, sha256] = TARGET.exec(target) ?? [];
   if (key === undefined) return undefined;
   const common = { key, expiresAtMs: Number(expires) };
-  const grant: Grant = method === "PUT" ? { ...common, method, expect: { bytes: Number(bytes), sha256: sha256 ?? "" } } : { ...common, method: "GET" };
+  const grant: Grant =
+    method === "PUT" ? { ...common, method, expect: { bytes: Number(bytes), sha256: sha256 ?? "" } } : { ...common, method: "GET" };
   const given = Buffer.from(target);
   const right = Buffer.from(signGrant(secret, grant));
   if (given.length !== right.length || !timingSafeEqual(given, right)) return undefined;

@@ -81,7 +81,8 @@ export function createMemoryMessageQueue(options: MemoryMessageQueueOptions): Me
     async send(queue, body, { delayMs = 0 } = {}) {
       checkQueueName(queue);
       checkRange("delayMs", delayMs, 0, DELAY_MS_MAX);
-      if (Buffer.byteLength(body) > BODY_BYTES_MAX) throw new SchedulerError("too-large", `a message takes at most ${BODY_BYTES_MAX} bytes: store the rest as an object`);
+      if (Buffer.byteLength(body) > BODY_BYTES_MAX)
+        throw new SchedulerError("too-large", `a message takes at most ${BODY_BYTES_MAX} bytes: store the rest as an object`);
       // Without a delay the clock is left out, so that one that runs backwards hides no new message.
       add(queue, { id: ++sent, body, visibleAtMs: delayMs === 0 ? 0 : clock.now() + delayMs, receives: 0 });
     },
@@ -119,7 +120,10 @@ export function createMemoryMessageQueue(options: MemoryMessageQueueOptions): Me
       checkQueueName(queue);
       const gone = new Set(receipts);
       const messages = messagesOf(queue);
-      queues.set(queue, messages.filter((m) => m.receives === 0 || !gone.has(receiptOf(m))));
+      queues.set(
+        queue,
+        messages.filter((m) => m.receives === 0 || !gone.has(receiptOf(m))),
+      );
     },
 
     async depth(queue) {
@@ -136,9 +140,11 @@ function receiptOf(message: Message): string {
 
 /** Dead-letter queues carry their suffix beyond the 60 characters of a name. */
 function checkQueueName(queue: string): void {
-  if (!/^[a-z0-9-]{1,60}(?:-dead)?$/.test(queue)) throw new SchedulerError("invalid-input", `queue name ${JSON.stringify(queue)} is not 1 to 60 of a-z, 0-9 and -`);
+  if (!/^[a-z0-9-]{1,60}(?:-dead)?$/.test(queue))
+    throw new SchedulerError("invalid-input", `queue name ${JSON.stringify(queue)} is not 1 to 60 of a-z, 0-9 and -`);
 }
 
 function checkRange(name: string, value: number, min: number, max: number): void {
-  if (!Number.isInteger(value) || value < min || value > max) throw new SchedulerError("invalid-input", `${name} must be a whole number from ${min} to ${max}, not ${value}`);
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw new SchedulerError("invalid-input", `${name} must be a whole number from ${min} to ${max}, not ${value}`);
 }

@@ -45,7 +45,8 @@ export function createMemoryObjectStore(options: { readonly clock: Clock }): Mem
     async get(key, bytesMax) {
       checkKey(key);
       const body = objects.get(key);
-      if (body !== undefined && body.length > bytesMax) throw new SchedulerError("too-large", `object ${key} has ${body.length} bytes, ${bytesMax} are taken`);
+      if (body !== undefined && body.length > bytesMax)
+        throw new SchedulerError("too-large", `object ${key} has ${body.length} bytes, ${bytesMax} are taken`);
       return body?.slice();
     },
 
@@ -63,7 +64,8 @@ export function createMemoryObjectStore(options: { readonly clock: Clock }): Mem
 
     async list(prefix, { limit, after = "" }) {
       checkPrefix(prefix);
-      if (!Number.isInteger(limit) || limit < 1 || limit > LIST_LIMIT_MAX) throw new SchedulerError("invalid-input", `limit must be 1 to ${LIST_LIMIT_MAX}`);
+      if (!Number.isInteger(limit) || limit < 1 || limit > LIST_LIMIT_MAX)
+        throw new SchedulerError("invalid-input", `limit must be 1 to ${LIST_LIMIT_MAX}`);
       ordered ??= [...objects.keys()].sort();
       const from = after > prefix ? after : prefix;
       const found: ObjectInfo[] = [];
@@ -106,7 +108,10 @@ async function* once(body: Uint8Array): AsyncGenerator<Uint8Array> {
   yield body;
 }
 
-async function readVerified(body: AsyncIterable<Uint8Array>, expect: { readonly bytes: number; readonly sha256: string }): Promise<Uint8Array> {
+async function readVerified(
+  body: AsyncIterable<Uint8Array>,
+  expect: { readonly bytes: number; readonly sha256: string },
+): Promise<Uint8Array> {
   const hash = createHash("sha256");
   const chunks: Uint8Array[] = [];
   let bytes = 0;
@@ -116,7 +121,8 @@ async function readVerified(body: AsyncIterable<Uint8Array>, expect: { readonly 
     hash.update(chunk);
     chunks.push(chunk.slice());
   }
-  if (bytes !== expect.bytes || hash.digest("hex") !== expect.sha256) throw new SchedulerError("integrity", "the bytes are not those announced: send the object again");
+  if (bytes !== expect.bytes || hash.digest("hex") !== expect.sha256)
+    throw new SchedulerError("integrity", "the bytes are not those announced: send the object again");
   return new Uint8Array(Buffer.concat(chunks));
 }
 
@@ -124,10 +130,16 @@ function signed(target: string): string {
   return `memory:${target}&signature=${createHash("sha256").update(target).digest("hex")}`;
 }
 
-function opened(url: string, method: "GET" | "PUT", nowMs: number): { readonly key: string; readonly bytes: number; readonly sha256: string } {
-  const [, key = "", expires, signedMethod, bytes = "0", sha256 = ""] = /^memory:([^?]+)\?expires=(\d+)&method=(GET|PUT)(?:&bytes=(\d+)&sha256=([0-9a-f]{64}))?&signature=[0-9a-f]{64}$/.exec(url) ?? [];
+function opened(
+  url: string,
+  method: "GET" | "PUT",
+  nowMs: number,
+): { readonly key: string; readonly bytes: number; readonly sha256: string } {
+  const [, key = "", expires, signedMethod, bytes = "0", sha256 = ""] =
+    /^memory:([^?]+)\?expires=(\d+)&method=(GET|PUT)(?:&bytes=(\d+)&sha256=([0-9a-f]{64}))?&signature=[0-9a-f]{64}$/.exec(url) ?? [];
   const target = url.slice("memory:".length, url.lastIndexOf("&signature="));
-  if (signedMethod !== method || url !== signed(target) || nowMs >= Number(expires)) throw new SchedulerError("forbidden", "this URL does not allow that, or no longer");
+  if (signedMethod !== method || url !== signed(target) || nowMs >= Number(expires))
+    throw new SchedulerError("forbidden", "this URL does not allow that, or no longer");
   return { key, bytes: Number(bytes), sha256 };
 }
 
@@ -144,8 +156,14 @@ function firstFrom(keys: readonly string[], from: string): number {
 }
 
 function checkKey(key: string): void {
-  const whole = key.length <= KEY_CHARACTERS_MAX && key.split("/").every((segment) => /^[A-Za-z0-9._-]+$/.test(segment) && segment !== "." && segment !== "..");
-  if (!whole) throw new SchedulerError("invalid-input", "an object key is segments of A-Z a-z 0-9 . _ - joined by /, at most 512 characters, none . or ..");
+  const whole =
+    key.length <= KEY_CHARACTERS_MAX &&
+    key.split("/").every((segment) => /^[A-Za-z0-9._-]+$/.test(segment) && segment !== "." && segment !== "..");
+  if (!whole)
+    throw new SchedulerError(
+      "invalid-input",
+      "an object key is segments of A-Z a-z 0-9 . _ - joined by /, at most 512 characters, none . or ..",
+    );
 }
 
 /** The start of a key: its last segment may be cut anywhere. */

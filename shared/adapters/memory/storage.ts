@@ -37,8 +37,13 @@ export function createMemoryStorage(): MemoryStorage {
       if (entry === undefined) throw new SchedulerError("not-found", `there is no folder ${folder}`);
       if (entry.kind === "file") throw new SchedulerError("invalid-input", `${folder} is a file, not a folder`);
       const start = folder === "/" ? "/" : `${folder}/`;
-      const names = new Set([...files.keys()].filter((other) => other.startsWith(start)).map((other) => other.slice(start.length).split("/")[0] as string));
-      const entries = [...names].sort().slice(0, limit).map((name) => entryOf(start + name));
+      const names = new Set(
+        [...files.keys()].filter((other) => other.startsWith(start)).map((other) => other.slice(start.length).split("/")[0] as string),
+      );
+      const entries = [...names]
+        .sort()
+        .slice(0, limit)
+        .map((name) => entryOf(start + name));
       return entries.filter((found) => found !== undefined);
     },
 

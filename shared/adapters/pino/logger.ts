@@ -32,15 +32,29 @@ const RESERVED = new Set(["level", "time", "message"]);
 export function createPinoLogger({ level, to, facts = {} }: PinoLoggerOptions): Logger {
   // Synchronous: a line that was logged is out before the process can die of what it tells.
   const stream = typeof to === "string" ? destination({ fd: to === "stdout" ? 1 : 2, sync: true }) : to;
-  const options = { level, base: null, messageKey: "message", timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label: string) => ({ level: label }) } };
+  const options = {
+    level,
+    base: null,
+    messageKey: "message",
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label: string) => ({ level: label }) },
+  };
   return wrap(pino(options, stream)).child(facts);
 }
 
 function wrap(inner: Pino): Logger {
-  const write = (level: LogLevel) => (message: string, facts: LogFacts = {}): void => {
-    if (inner.isLevelEnabled(level)) inner[level](strikeFacts(facts), strikeText(message));
+  const write =
+    (level: LogLevel) =>
+    (message: string, facts: LogFacts = {}): void => {
+      if (inner.isLevelEnabled(level)) inner[level](strikeFacts(facts), strikeText(message));
+    };
+  return {
+    debug: write("debug"),
+    info: write("info"),
+    warn: write("warn"),
+    error: write("error"),
+    child: (facts) => wrap(inner.child(strikeFacts(facts))),
   };
-  return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error"), child: (facts) => wrap(inner.child(strikeFacts(facts))) };
 }
 
 function strikeFacts(facts: LogFacts): Record<string, string | number | boolean> {

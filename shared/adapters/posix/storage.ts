@@ -27,7 +27,8 @@ export function createPosixStorage(options: { readonly root: string }): Storage 
     },
 
     async list(path, limit) {
-      if (!Number.isInteger(limit) || limit < 1 || limit > LIST_LIMIT_MAX) throw new SchedulerError("invalid-input", `limit must be 1 to ${LIST_LIMIT_MAX}`);
+      if (!Number.isInteger(limit) || limit < 1 || limit > LIST_LIMIT_MAX)
+        throw new SchedulerError("invalid-input", `limit must be 1 to ${LIST_LIMIT_MAX}`);
       const folder = normalPath(path);
       const place = await resolve(root, folder);
       if (place === undefined) throw new SchedulerError("not-found", `there is no folder ${folder}`);
@@ -66,7 +67,8 @@ function normalPath(path: string): string {
 /** Undefined: nothing is there. Refuses what lies outside of the root. */
 async function resolve(root: string, path: string): Promise<Place | undefined> {
   const realRoot = await guarded("/", () => realpath(root));
-  if (realRoot === undefined) throw new SchedulerError("unavailable", "the root folder of the storage resource is not there: is it mounted?");
+  if (realRoot === undefined)
+    throw new SchedulerError("unavailable", "the root folder of the storage resource is not there: is it mounted?");
   const real = await guarded(path, () => realpath(join(root, path)));
   if (real === undefined) return undefined;
   checkInside(realRoot, real, path);
@@ -141,7 +143,8 @@ async function checkOpened({ path, real, realRoot }: Place, handle: FileHandle):
   const again = await realpath(real);
   checkInside(realRoot, again, path);
   const named = await stat(again, { bigint: true });
-  if (named.ino !== opened.ino || named.dev !== opened.dev) throw new SchedulerError("invalid-input", `${path} changed while it was opened`);
+  if (named.ino !== opened.ino || named.dev !== opened.dev)
+    throw new SchedulerError("invalid-input", `${path} changed while it was opened`);
 }
 
 /** Undefined when nothing is there; errors of the file system as errors of ours. */
@@ -165,7 +168,9 @@ function asSchedulerError(path: string, error: unknown): unknown {
       return new SchedulerError("forbidden", `the scheduler may not read ${path}: change its permissions`, { cause: error });
     case "ELOOP":
     case "ENAMETOOLONG":
-      return new SchedulerError("invalid-input", `${path} cannot be followed: a name is too long, or links lead in a circle`, { cause: error });
+      return new SchedulerError("invalid-input", `${path} cannot be followed: a name is too long, or links lead in a circle`, {
+        cause: error,
+      });
     default:
       return new SchedulerError("unavailable", `${path} cannot be read now`, { cause: error });
   }

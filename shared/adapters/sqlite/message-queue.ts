@@ -57,7 +57,8 @@ class OpenQueue implements SqliteMessageQueue {
   async send(queue: string, body: string, { delayMs = 0 }: { readonly delayMs?: number } = {}): Promise<void> {
     this.#check(queue);
     checkRange("delayMs", delayMs, 0, DELAY_MS_MAX);
-    if (Buffer.byteLength(body) > BODY_BYTES_MAX) throw new SchedulerError("too-large", `a message takes at most ${BODY_BYTES_MAX} bytes: store the rest as an object`);
+    if (Buffer.byteLength(body) > BODY_BYTES_MAX)
+      throw new SchedulerError("too-large", `a message takes at most ${BODY_BYTES_MAX} bytes: store the rest as an object`);
     const visibleAtMs = delayMs === 0 ? 0 : this.#clock.now() + delayMs;
     await this.#file.write({ apply: () => this.#file.insert({ queue, body, visibleAtMs }), committed: () => this.#bell.ring(queue) });
   }
@@ -73,7 +74,11 @@ class OpenQueue implements SqliteMessageQueue {
     const ends = [this.#closed.signal, ...(options.signal === undefined ? [] : [options.signal])];
     for (const signal of ends) signal.addEventListener("abort", end, { once: true });
     let over = options.waitMs === 0;
-    if (!over) void this.#clock.sleep(options.waitMs, wait.signal).then(() => { over = true; end(); });
+    if (!over)
+      void this.#clock.sleep(options.waitMs, wait.signal).then(() => {
+        over = true;
+        end();
+      });
     try {
       for (;;) {
         const messages = await this.#take(queue, options);
@@ -140,10 +145,12 @@ class OpenQueue implements SqliteMessageQueue {
   #check(queue: string): void {
     if (this.#closed.signal.aborted) throw new SchedulerError("unavailable", "the queue is closed");
     // Dead-letter queues carry their suffix beyond the 60 characters of a name.
-    if (!/^[a-z0-9-]{1,60}(?:-dead)?$/.test(queue)) throw new SchedulerError("invalid-input", `queue name ${JSON.stringify(queue)} is not 1 to 60 of a-z, 0-9 and -`);
+    if (!/^[a-z0-9-]{1,60}(?:-dead)?$/.test(queue))
+      throw new SchedulerError("invalid-input", `queue name ${JSON.stringify(queue)} is not 1 to 60 of a-z, 0-9 and -`);
   }
 }
 
 function checkRange(name: string, value: number, min: number, max: number): void {
-  if (!Number.isInteger(value) || value < min || value > max) throw new SchedulerError("invalid-input", `${name} must be a whole number from ${min} to ${max}, not ${value}`);
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw new SchedulerError("invalid-input", `${name} must be a whole number from ${min} to ${max}, not ${value}`);
 }

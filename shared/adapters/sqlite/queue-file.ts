@@ -112,11 +112,16 @@ export class QueueFile {
   }
 
   /** Gives out due messages and hides them. `buried`: how many it moved to the dead queue instead. Only within `write`. */
-  take({ queue, deadQueue, receivesMax, limit, nowMs, visibilityMs }: Take): { readonly messages: QueueMessage[]; readonly buried: number } {
+  take({ queue, deadQueue, receivesMax, limit, nowMs, visibilityMs }: Take): {
+    readonly messages: QueueMessage[];
+    readonly buried: number;
+  } {
     let buried = 0;
     for (;;) {
       const rows = this.#statements.take.all({
-        queue, limit, nowMs,
+        queue,
+        limit,
+        nowMs,
         deadQueue: deadQueue ?? queue,
         receivesMax: deadQueue === undefined ? Number.MAX_SAFE_INTEGER : receivesMax,
         visibleAtMs: nowMs + visibilityMs,
@@ -124,7 +129,12 @@ export class QueueFile {
       const taken = rows.filter((row) => row.queue === queue);
       buried += rows.length - taken.length;
       if (taken.length === 0 && rows.length > 0) continue; // a whole batch was dead: there may be living ones behind it
-      const messages = taken.map(({ id, receives, body }) => ({ id: `${id}`, receipt: `${id}.${receives}`, body: String(body), receives: Number(receives) }));
+      const messages = taken.map(({ id, receives, body }) => ({
+        id: `${id}`,
+        receipt: `${id}.${receives}`,
+        body: String(body),
+        receives: Number(receives),
+      }));
       return { messages, buried };
     }
   }
@@ -197,7 +207,11 @@ function createSchema(database: DatabaseSync): void {
   transact(database, () => {
     const version = Number(database.prepare("PRAGMA user_version").get()?.user_version);
     if (version === FORMAT_VERSION) return;
-    if (version !== 0) throw new SchedulerError("version-mismatch", `the queue file has format ${version}, this release reads ${FORMAT_VERSION}: use the release that wrote it`);
+    if (version !== 0)
+      throw new SchedulerError(
+        "version-mismatch",
+        `the queue file has format ${version}, this release reads ${FORMAT_VERSION}: use the release that wrote it`,
+      );
     database.exec(SCHEMA);
   });
 }
@@ -221,8 +235,10 @@ async function retryBusy(clock: Clock, work: () => void): Promise<void> {
     } catch (error) {
       const code = sqliteCode(error);
       if (code === undefined) throw error;
-      if (code === SQLITE_FULL) throw new SchedulerError("unavailable", "the disk of the queue file is full: free some space", { cause: error });
-      if (code !== SQLITE_BUSY || tries >= BUSY_TRIES_MAX) throw new SchedulerError("unavailable", "the queue file cannot be written", { cause: error });
+      if (code === SQLITE_FULL)
+        throw new SchedulerError("unavailable", "the disk of the queue file is full: free some space", { cause: error });
+      if (code !== SQLITE_BUSY || tries >= BUSY_TRIES_MAX)
+        throw new SchedulerError("unavailable", "the queue file cannot be written", { cause: error });
     }
     await clock.sleep(BUSY_PAUSE_MS);
   }
