@@ -12,6 +12,9 @@ import type { TaskResult } from "#domain/result.ts";
 import type { TaskState } from "#domain/task.ts";
 import type { Page } from "#ports/task-store.ts";
 
+export { compilePlan } from "./compile.ts";
+export { createExperimentOrchestrator, type OrchestratorDeps } from "./orchestrator.ts";
+
 export interface SetProgress {
   readonly set: string;
   readonly total: number;

@@ -1,0 +1,60 @@
+/**
+ * DataMover: brings inputs from the users' storage into the object store by content, and tells workers where to fetch
+ * everything that a lease needs.
+ *
+ * Laws. D1 bytes are trusted only after their checksum is. D2 an input enters the object store once, under `c/<sha256>`.
+ * An experiment sees one version of each input: the one it first used, whatever becomes of the file.
+ */
+import type { OutputFile } from "#domain/result.ts";
+import type { ExperimentId } from "#domain/id.ts";
+import type { IndexSet } from "#domain/index-set.ts";
+import type { Lease } from "#domain/lease.ts";
+import type { PinnedInput } from "#ports/input-store.ts";
+import type { Plan, PlanSet } from "#domain/plan.ts";
+
+export { createDataMover, type DataMoverDeps } from "./data-mover.ts";
+export { type CommittedAttempt, createResults, type Results } from "./results.ts";
+
+/** A file that a worker can fetch: by URL, or right here. */
+export interface StagedFile {
+  /** Where it goes, below the task's directory or the input's folder. */
+  readonly path: string;
+  readonly sha256: string;
+  readonly bytes: number;
+  readonly url?: string;
+  readonly inline?: Uint8Array;
+}
+
+export interface StagedInput {
+  readonly name: string;
+  /** A folder of files under index names. */
+  readonly many: boolean;
+  readonly files: readonly StagedFile[];
+  /** Instead of `files` when they are too many for a message. */
+  readonly listing?: { readonly url: string; readonly sha256: string };
+}
+
+export interface StagedTask {
+  readonly index: number;
+  readonly number: number;
+  readonly parameters: readonly { readonly name: string; readonly value: string }[];
+  readonly inputs: readonly StagedInput[];
+}
+
+export interface StagedLease {
+  readonly plan: Plan;
+  readonly planHash: string;
+  readonly set: PlanSet;
+  readonly assets: readonly StagedFile[];
+  readonly tasks: readonly StagedTask[];
+}
+
+export interface DataMover {
+  /** Everything that the tasks of the lease need. URLs hold for a day. */
+  stage(lease: Lease, tasks: IndexSet): Promise<StagedLease>;
+  /** Brings one file of a storage resource into the object store. Errors: `not-found`, `invalid-input`, `integrity`. */
+  bringIn(experiment: ExperimentId, storage: string, path: string): Promise<PinnedInput>;
+  /** The content of a committed output. */
+  open(output: OutputFile): Promise<AsyncIterable<Uint8Array>>;
+  signUploads(files: readonly { readonly sha256: string; readonly bytes: number }[]): Promise<readonly string[]>;
+}
