@@ -43,7 +43,7 @@ export function readServer(text: string, output: Output): string {
 export async function whereTo(session: Session): Promise<{ readonly server: string; readonly context: Context | undefined }> {
   const { env } = session.io;
   const context = await readContext(env);
-  const server = readServer(session.options.server ?? env.AIRAVATA_SERVER ?? context?.server ?? SERVER_DEFAULT, session.output);
+  const server = readServer(session.options.server ?? (env.AIRAVATA_SERVER || (context?.server ?? SERVER_DEFAULT)), session.output);
   return { server, context };
 }
 
