@@ -3,7 +3,7 @@
  *
  * Names, parameters and logs come from others: control characters are taken out before a terminal gets to see them.
  */
-import { styleText } from "node:util";
+import { stripVTControlCharacters, styleText } from "node:util";
 
 export type Style = "bold" | "dim" | "green" | "red" | "yellow";
 
@@ -30,6 +30,7 @@ export interface Streams {
 }
 
 const COLUMNS_DEFAULT = 100;
+const ROWS_DEFAULT = 24;
 const ESCAPE = "\u001b";
 
 /** Control characters (C0 without tab and line break, DEL, C1) as a sign that something was there. */
@@ -37,6 +38,16 @@ export const clean = (text: string): string =>
   [...text]
     .map((c) => (c === "\n" || c === "\t" || (c >= " " && c !== "\u007f" && !(c >= "\u0080" && c <= "\u009f")) ? c : "\ufffd"))
     .join("");
+
+/** No line may wrap and no more lines than the window has: else the next redraw starts at the wrong place. */
+export function fitLines(lines: readonly string[], columns: number, rows: number): string[] {
+  const room = Math.max(2, rows - 1);
+  const kept = lines.length > room ? [...lines.slice(0, room - 1), `  and ${lines.length - room + 1} more`] : lines;
+  return kept.map((line) => {
+    const plain = stripVTControlCharacters(line);
+    return plain.length < columns ? line : plain.slice(0, Math.max(0, columns - 1));
+  });
+}
 
 function mayColour(stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv): boolean {
   return stream.isTTY === true && (env.NO_COLOR ?? "") === "" && env.TERM !== "dumb";
@@ -60,8 +71,9 @@ export function createOutput({ stdout, stderr, env }: Streams, json: boolean): O
     error: (text) => void write(stderr, text),
     redraw(lines) {
       const up = drawn > 0 ? `${ESCAPE}[${drawn}A` : "";
-      stderr.write(`${up}${lines.map((text) => `\r${ESCAPE}[2K${text}\n`).join("")}${ESCAPE}[0J`);
-      drawn = lines.length;
+      const shown = fitLines(lines, stderr.columns ?? COLUMNS_DEFAULT, stderr.rows ?? ROWS_DEFAULT);
+      stderr.write(`${up}${shown.map((text) => `\r${ESCAPE}[2K${text}\n`).join("")}${ESCAPE}[0J`);
+      drawn = shown.length;
     },
     style: (style, text) => (colour ? styleText(style, text, { validateStream: false }) : text),
   };

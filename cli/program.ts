@@ -1,5 +1,4 @@
 /** The tree of commands, their options, and nothing of what they do. */
-import { SchedulerError } from "#domain/error.ts";
 import { TASK_STATES } from "#domain/task.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { createSession, type GlobalOptions, type Io, type Session } from "./session.ts";
@@ -109,11 +108,4 @@ export function addCommands(program: Command, around: Surroundings): void {
   leaf(resource.command("list").description("resources by name"), around, async () => (await import("./resource.ts")).resources);
   const worker = program.command("worker").description("workers");
   leaf(worker.command("list").description("workers that are known now"), around, async () => (await import("./resource.ts")).workers);
-}
-
-/** The argument at this place; commander has seen to it that it is there. */
-export function argument(args: readonly string[], at: number): string {
-  const value = args[at];
-  if (value === undefined) throw new SchedulerError("invalid-input", `argument ${at + 1} is missing`);
-  return value;
 }

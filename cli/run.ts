@@ -18,6 +18,8 @@ const FILE_BYTES_MAX = 1024 * 1024;
 const POLL_FIRST_MS = 200;
 const POLL_MAX_MS = 2_000;
 const POLL_GROWTH = 1.2;
+/** A server that was heard from may be away this long (an update, a lost network) before watching ends. */
+const PATIENCE_MS = 600_000;
 /** Plain lines come at most this often. */
 const LINE_EVERY_MS = 2_000;
 const RATE_WINDOW_MS = 15_000;
@@ -145,13 +147,22 @@ function createTicker({ output }: Session): (view: View) => void {
 async function follow(client: Client, session: Session, id: ExperimentId): Promise<number> {
   const { output, signal } = session;
   const tick = createTicker(session);
+  let heardAtMs = Number.NEGATIVE_INFINITY;
+  function endure(error: unknown): void {
+    const mayPass = error instanceof SchedulerError && error.disposition === "retryable";
+    if (!mayPass || Date.now() - heardAtMs > PATIENCE_MS) throw error;
+    output.note(`${error.message}; trying again`);
+  }
   for (let waitMs = POLL_FIRST_MS; ; waitMs = Math.min(POLL_MAX_MS, waitMs * POLL_GROWTH)) {
     const view = await client.call("getExperiment", { params: { id }, signal }).catch((error: unknown) => {
-      if (signal.aborted) return undefined;
-      throw error;
+      if (!signal.aborted) endure(error);
+      return undefined;
     });
-    if (view !== undefined) tick(view);
-    if (view !== undefined && hasEnded(view)) return end(session, view);
+    if (view !== undefined) {
+      heardAtMs = Date.now();
+      tick(view);
+      if (hasEnded(view)) return end(session, view);
+    }
     await sleep(waitMs, undefined, { signal }).catch(() => undefined);
     if (signal.aborted) {
       output.note(`it goes on running. Follow it: airavata experiment watch ${id}; stop it: airavata experiment cancel ${id}`);

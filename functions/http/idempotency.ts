@@ -15,7 +15,7 @@ import { IDEMPOTENCY_KEEP_MS } from "./limits.ts";
 import { jsonResponse, Refusal } from "./problem-response.ts";
 
 const KEY = /^[\x21-\x7e]{1,128}$/;
-export const REPLAYED_HEADER = "idempotency-replayed";
+const REPLAYED_HEADER = "idempotency-replayed";
 
 async function fingerprintOf(request: Request, bytes: Uint8Array): Promise<string> {
   const { pathname, search } = new URL(request.url);
@@ -47,11 +47,20 @@ export async function runOnce(deps: HttpDeps, { route, request, bytes, user, run
   try {
     answer = await run();
   } catch (error) {
-    await deps.idempotency.abandon(user.id, key);
+    await bestEffort(deps, deps.idempotency.abandon(user.id, key));
     throw error;
   }
-  await deps.idempotency.finish(user.id, key, { status: answer.status, body: answer.text });
+  await bestEffort(deps, deps.idempotency.finish(user.id, key, { status: answer.status, body: answer.text }));
   return jsonResponse(answer.status, answer.text);
+}
+
+/** What became of the request is decided by now; a store that fails here only leaves the key "still running". */
+async function bestEffort(deps: HttpDeps, write: Promise<void>): Promise<void> {
+  try {
+    await write;
+  } catch (error) {
+    deps.logger.warn("idempotency key left open", { error: error instanceof Error ? error.message : String(error) });
+  }
 }
 
 function replay(

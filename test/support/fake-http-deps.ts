@@ -4,7 +4,7 @@ import type { ExperimentOrchestrator, OutputView } from "../../shared/core/exper
 import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
 import { SchedulerError } from "../../shared/domain/error.ts";
 import type { Experiment, ExperimentState } from "../../shared/domain/experiment.ts";
-import { type ExperimentId, type IdKind, makeId, type UserId } from "../../shared/domain/id.ts";
+import { type ExperimentId, type IdKind, makeId } from "../../shared/domain/id.ts";
 import type { Plan } from "../../shared/domain/plan.ts";
 import type { Resource } from "../../shared/domain/resource.ts";
 import type { Worker } from "../../shared/domain/worker.ts";
@@ -240,9 +240,6 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
   const orchestrator = options.orchestrator ?? fakeOrchestrator(fake);
   return fake;
 }
-
-/** A user id that owns nothing. */
-export const NOBODY = id("user") as UserId;
 
 export const EXPERIMENT_YAML = `name: greetings
 parameters:

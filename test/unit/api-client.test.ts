@@ -1,3 +1,5 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
 import { describe, expect, it } from "vitest";
 import { createHttpApp } from "../../functions/http/index.ts";
 import { createClient } from "../../shared/api/client.ts";
@@ -5,6 +7,7 @@ import { RemoteError } from "../../shared/api/problem.ts";
 import { SchedulerError } from "../../shared/domain/error.ts";
 import { ALICE, createFakeHttp, EXPERIMENT_YAML, OUTPUT_TEXT, tokenOf } from "../support/fake-http-deps.ts";
 
+const portOf = (server: Server): number => (server.address() as AddressInfo).port;
 const body = { bytes: new TextEncoder().encode(EXPERIMENT_YAML) };
 
 /** A client of the real application whose network answers `faults` first. */
@@ -111,6 +114,24 @@ describe("the client", () => {
     const error = await client.call("getHealth", {}).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(SchedulerError);
     expect(error).toMatchObject({ kind: "version-mismatch" });
+  });
+
+  it("keeps the token from another origin when it is sent on to a signed URL", async () => {
+    const seen: (string | undefined)[] = [];
+    const store = createServer((request, response) => {
+      seen.push(request.headers.authorization);
+      response.end("bytes");
+    });
+    const api = createServer((request, response) => {
+      seen.push(request.headers.authorization);
+      response.writeHead(302, { location: `http://127.0.0.1:${portOf(store)}/c/x?signature=s` }).end();
+    });
+    await Promise.all([store, api].map((server) => new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))));
+    const client = createClient({ server: `http://127.0.0.1:${portOf(api)}`, token: "secret" });
+    const params = { id: "exp_00000000000000000000000000" as never, set: "a", number: 0, name: "OUT" };
+    expect(await (await client.open("getOutput", { params })).text()).toBe("bytes");
+    expect(seen).toEqual(["Bearer secret", undefined]);
+    for (const server of [store, api]) server.close();
   });
 
   it("writes names into addresses safely", async () => {

@@ -282,6 +282,14 @@ describe("an idempotency key", () => {
     expect((await sendYaml(EXPERIMENT_YAML, { key: "key-1" })).status).toBe(201);
   });
 
+  it("never turns a success into a failure when it can't be stored", async () => {
+    const idempotency = { ...fake.deps.idempotency, finish: () => Promise.reject(new Error("store is down")) };
+    app = createHttpApp({ ...fake.deps, idempotency });
+    expect((await sendYaml(EXPERIMENT_YAML, { key: "key-1" })).status).toBe(201);
+    await refused(await sendYaml(EXPERIMENT_YAML, { key: "key-1" }), 409, "idempotency-in-progress");
+    expect(fake.experiments.size).toBe(1);
+  });
+
   it("that is malformed is refused before any effect", async () => {
     await refused(await sendYaml(EXPERIMENT_YAML, { key: "x".repeat(129) }), 400, "invalid-input");
     expect(fake.experiments.size).toBe(0);
