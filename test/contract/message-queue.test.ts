@@ -1,4 +1,4 @@
-import { stat } from "node:fs/promises";
+import { rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { describe, expect, it } from "vitest";
@@ -6,9 +6,11 @@ import { createMemoryMessageQueue } from "#adapters/memory/message-queue.ts";
 import { openSqliteMessageQueue } from "#adapters/sqlite/message-queue.ts";
 import { createSystemClock } from "#adapters/system/clock.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
+import { startPeer } from "../support/peer.ts";
 import { makeFolder, type TestFolder } from "../support/test-folder.ts";
 import { describeMessageQueue, describeSharedMessageQueue } from "./message-queue.contract.ts";
 
+const DAY_MS = 24 * 3_600_000;
 const NOW = { limit: 10, waitMs: 0, visibilityMs: 30_000 };
 
 async function makeFile(): Promise<TestFolder & { readonly file: string }> {
@@ -92,6 +94,63 @@ describe("sqlite queue", () => {
     await queue.send("orders", "a");
     clock.jump(-3_600_000);
     expect(await queue.receive("orders", NOW)).toHaveLength(1);
+  });
+
+  it("finds messages of another process although no watch tells of them", async () => {
+    await using made = await makeFile();
+    await using queue = await openSqliteMessageQueue({ file: made.file, clock: createSystemClock() });
+    await rm(`${made.file}-bell`); // the other process makes a new one, which this one does not watch
+    await using peer = await startPeer("queue-peer.ts", { kind: "sqlite", file: made.file });
+    const received = queue.receive("orders", { ...NOW, waitMs: 10_000 });
+    await peer.tell({ op: "send", queue: "orders", bodies: ["a"] });
+    const fromMs = performance.now();
+    expect(await received).toHaveLength(1);
+    expect(performance.now() - fromMs).toBeLessThan(2_000);
+  });
+
+  it("stays whole when a process is killed while it sends", async () => {
+    await using made = await makeFile();
+    await using queue = await openSqliteMessageQueue({ file: made.file, clock: createSystemClock() });
+    await using peer = await startPeer("queue-peer.ts", { kind: "sqlite", file: made.file });
+    const bodies = Array.from({ length: 20_000 }, (_, i) => `${i}`);
+    const sending = peer.tell({ op: "send", queue: "orders", bodies });
+    await expect.poll(() => queue.depth("orders"), { interval: 1 }).toBeGreaterThan(0);
+    await peer.kill();
+    await Promise.allSettled([sending]);
+    const kept = await queue.depth("orders");
+    await queue.send("orders", "after");
+    expect(await queue.depth("orders")).toBe(kept + 1);
+    const file = new DatabaseSync(made.file);
+    expect(file.prepare("PRAGMA integrity_check").get()).toEqual({ integrity_check: "ok" });
+    file.close();
+  });
+
+  it("drops what nobody took for four days", async () => {
+    await using made = await makeFile();
+    const clock = createFakeClock();
+    await using queue = await openSqliteMessageQueue({ file: made.file, clock });
+    await queue.send("nobody", "old");
+    await clock.advance(3 * DAY_MS);
+    await queue.send("nobody", "young");
+    expect(await queue.depth("nobody")).toBe(2);
+    await clock.advance(2 * DAY_MS);
+    await queue.send("orders", "x");
+    expect((await queue.receive("nobody", NOW)).map((m) => m.body)).toEqual(["young"]);
+  });
+
+  it("lets a hundred receives wait at once", async () => {
+    await using made = await makeFile();
+    const clock = createFakeClock();
+    const warnings: string[] = [];
+    const note = (warning: Error): unknown => warnings.push(warning.message);
+    process.on("warning", note);
+    const queue = await openSqliteMessageQueue({ file: made.file, clock });
+    const all = Array.from({ length: 100 }, () => queue.receive("orders", { ...NOW, waitMs: 60_000 }));
+    await clock.advance(1);
+    await queue.close();
+    expect((await Promise.all(all)).flat()).toEqual([]);
+    process.off("warning", note);
+    expect(warnings).toEqual([]);
   });
 
   it("refuses a file of another format and leaves it alone", async () => {

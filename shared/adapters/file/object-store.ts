@@ -280,7 +280,11 @@ function asUnavailable(error: unknown): unknown {
       return new SchedulerError("unavailable", "the disk of the object store is full: free some space", { cause: error });
     default:
       return error instanceof Error && "syscall" in error
-        ? new SchedulerError("unavailable", "the object store's folder cannot be used", { cause: error })
+        ? new SchedulerError(
+            "unavailable",
+            "the object store's folder cannot be used: it must be writable, on a file system with hard links",
+            { cause: error },
+          )
         : error;
   }
 }

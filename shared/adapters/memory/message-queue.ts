@@ -72,7 +72,7 @@ export function createMemoryMessageQueue(options: MemoryMessageQueueOptions): Me
       resolve();
     };
     waiters.add(wake);
-    const dueAtMs = Math.min(...messagesOf(queue).map((m) => m.visibleAtMs));
+    const dueAtMs = messagesOf(queue).reduce((least, message) => Math.min(least, message.visibleAtMs), Number.POSITIVE_INFINITY);
     if (dueAtMs !== Number.POSITIVE_INFINITY) void clock.sleep(Math.max(0, dueAtMs - clock.now()), timer.signal).then(wake);
     return { change: promise, wake };
   };

@@ -4,6 +4,8 @@
  * - WAL with synchronous=NORMAL: a commit costs no fsync and survives the death of any process; a power cut may take
  *   the last messages with it, which is allowed because a message is a hint (G5) and timers find what hints lost.
  * - All writes of one turn of the event loop share one transaction (BEGIN IMMEDIATE), so a burst costs one commit.
+ * - Messages nobody took for {@link RETENTION_MS} are dropped (SQS does so, too): a queue whose reader is gone for good
+ *   does not grow for ever.
  * - A busy file blocks this thread for at most {@link BUSY_BLOCK_MS}; then the wait goes on asynchronously.
  */
 import { closeSync, mkdirSync, openSync } from "node:fs";
@@ -18,6 +20,10 @@ const BUSY_BLOCK_MS = 20;
 const BUSY_PAUSE_MS = 5;
 const BUSY_TRIES_MAX = 200;
 const GROUP_WRITES_MAX = 1_000;
+const RETENTION_MS = 4 * 24 * 3_600_000; // what SQS takes unless told
+const SWEEP_INTERVAL_MS = 60_000;
+const SWEEP_MESSAGES_MAX = 1_000;
+const LOG_BYTES_KEPT = 16 * 1024 * 1024;
 const SQLITE_BUSY = 5;
 const SQLITE_FULL = 13;
 
@@ -26,6 +32,7 @@ const SCHEMA = `
   CREATE TABLE messages (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     queue TEXT NOT NULL,
+    sentAtMs INTEGER NOT NULL,
     visibleAtMs INTEGER NOT NULL,
     receives INTEGER NOT NULL DEFAULT 0,
     body TEXT NOT NULL
@@ -67,6 +74,7 @@ export class QueueFile {
   readonly #statements: ReturnType<typeof prepareStatements>;
   #pending: PendingWrite[] = [];
   #flushing: Promise<void> | undefined;
+  #sweptAtMs = Number.NEGATIVE_INFINITY;
 
   private constructor(database: DatabaseSync, clock: Clock) {
     this.#database = database;
@@ -76,11 +84,12 @@ export class QueueFile {
 
   /** Opens or creates the file (mode 0600). Throws `version-mismatch` when another format is in it. */
   static async open(file: string, clock: Clock): Promise<QueueFile> {
-    mkdirSync(dirname(file), { recursive: true });
-    closeSync(openSync(file, "a", 0o600));
+    createFile(file);
     const database = new DatabaseSync(file, { timeout: BUSY_BLOCK_MS });
     try {
-      await retryBusy(clock, () => database.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;"));
+      await retryBusy(clock, () =>
+        database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = ${LOG_BYTES_KEPT};`),
+      );
       await retryBusy(clock, () => createSchema(database));
       return new QueueFile(database, clock);
     } catch (error) {
@@ -108,7 +117,7 @@ export class QueueFile {
   }
 
   insert({ queue, body, visibleAtMs }: NewMessage): void {
-    this.#statements.insert.run(queue, visibleAtMs, body);
+    this.#statements.insert.run(queue, this.#clock.now(), visibleAtMs, body);
   }
 
   /** Gives out due messages and hides them. `buried`: how many it moved to the dead queue instead. Only within `write`. */
@@ -167,12 +176,21 @@ export class QueueFile {
     this.#database.close();
   }
 
+  #apply(group: readonly PendingWrite[]): void {
+    const nowMs = this.#clock.now();
+    if (Math.abs(nowMs - this.#sweptAtMs) >= SWEEP_INTERVAL_MS) {
+      this.#statements.sweep.run(nowMs - RETENTION_MS);
+      this.#sweptAtMs = nowMs;
+    }
+    for (const write of group) write.apply();
+  }
+
   async #flush(): Promise<void> {
     while (this.#pending.length > 0) {
       const group = this.#pending.splice(0, GROUP_WRITES_MAX);
       let failure: unknown;
       try {
-        await retryBusy(this.#clock, () => transact(this.#database, () => applyAll(group)));
+        await retryBusy(this.#clock, () => transact(this.#database, () => this.#apply(group)));
       } catch (error) {
         failure = error;
       }
@@ -182,9 +200,15 @@ export class QueueFile {
   }
 }
 
-function prepareStatements(database: DatabaseSync): Record<"insert" | "take" | "delete" | "next" | "count" | "dataVersion", StatementSync> {
+function prepareStatements(
+  database: DatabaseSync,
+): Record<"sweep" | "insert" | "take" | "delete" | "next" | "count" | "dataVersion", StatementSync> {
   return {
-    insert: database.prepare("INSERT INTO messages (queue, visibleAtMs, body) VALUES (?, ?, ?)"),
+    // Ids rise with time, so the oldest messages are the first: no scan, no index.
+    sweep: database.prepare(
+      `DELETE FROM messages WHERE id IN (SELECT id FROM messages ORDER BY id LIMIT ${SWEEP_MESSAGES_MAX}) AND sentAtMs < ?`,
+    ),
+    insert: database.prepare("INSERT INTO messages (queue, sentAtMs, visibleAtMs, body) VALUES (?, ?, ?, ?)"),
     take: database.prepare(`
       UPDATE messages SET
         queue = iif(receives >= :receivesMax, :deadQueue, queue),
@@ -199,8 +223,13 @@ function prepareStatements(database: DatabaseSync): Record<"insert" | "take" | "
   };
 }
 
-function applyAll(group: readonly PendingWrite[]): void {
-  for (const write of group) write.apply();
+function createFile(file: string): void {
+  try {
+    mkdirSync(dirname(file), { recursive: true });
+    closeSync(openSync(file, "a", 0o600));
+  } catch (error) {
+    throw new SchedulerError("unavailable", "the queue file cannot be created: its folder must be writable", { cause: error });
+  }
 }
 
 function createSchema(database: DatabaseSync): void {
