@@ -12,6 +12,8 @@ import { describeAccountStore } from "../contract/account-store.contract.ts";
 import { describeIdempotencyStore } from "../contract/idempotency-store.contract.ts";
 import { describeInputStore } from "../contract/input-store.contract.ts";
 import { describeResourceStore } from "../contract/resource-store.contract.ts";
+import { describeAgreement } from "../contract/state-stores-agree.contract.ts";
+import { describeContention } from "../contract/state-stores-contention.contract.ts";
 import { describeTaskStore } from "../contract/task-store.contract.ts";
 import { describeWorkerStore } from "../contract/worker-store.contract.ts";
 import { openDynamoState } from "../support/dynamo-state.ts";
@@ -44,6 +46,8 @@ for (const [variable, name] of Object.entries(ENDPOINTS)) {
         const state = await open();
         return { ...state, subject: create(state.table) };
       };
+    describeContention(name, open);
+    describeAgreement(name, open);
     describeTaskStore(name, open);
     describeWorkerStore(name, open);
     describeAccountStore(name, on(createDynamoAccountStore));

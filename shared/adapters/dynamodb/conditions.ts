@@ -106,4 +106,6 @@ export const isUsableToken = (nowMs: number): Fragment =>
 export const absentOrOf = (id: string): Fragment => of("attribute_not_exists(#pk) OR #id = :id", { ":id": text(id) });
 export const absentOrExpired = (nowMs: number): Fragment =>
   of("attribute_not_exists(#pk) OR #expires <= :nowMs", { ":nowMs": number(nowMs) });
+export const absentOrFormat = (version: number): Fragment =>
+  of("attribute_not_exists(#pk) OR #format = :format", { ":format": number(version) });
 export const isUnanswered = of("attribute_exists(#pk) AND attribute_not_exists(#status)");

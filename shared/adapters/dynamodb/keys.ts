@@ -17,6 +17,7 @@
  * | resource    | RES                  | <name>       |                                | get; query of the partition (there are few) |
  * | input       | IN#<e>#<i>           | <digest>     |                                | get; by experiment for deletion             |
  * | answer      | AN#<digest>          | AN           |                                | get; ttl                                    |
+ * | format      | FORMAT               | FORMAT       |                                | conditional put when the table is opened    |
  *
  * Indexes are KEYS_ONLY: an update that leaves their attributes alone costs nothing there. `live`, `open` and `room`
  * sort by pk, `owner` by ownerAt. <i> spreads an index over {@link INDEX_SHARDS} partitions. What an index names is read again
@@ -44,6 +45,7 @@ export const INDEXES = {
 } as const;
 export type IndexName = keyof typeof INDEXES;
 
+export const FORMAT_KEY: ItemKey = { pk: "FORMAT", sk: "FORMAT" };
 export const TTL_ATTRIBUTE = "ttl";
 export const INDEX_SHARDS = 4;
 const INPUT_SHARDS = 16;

@@ -3,10 +3,9 @@
  * wrong, have the same outcomes and leave the same state and the same hints.
  */
 import fc from "fast-check";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { workerName } from "#domain/worker.ts";
-import { openDynamoState, openMemoryState, type StateSubject } from "../support/dynamo-state.ts";
-import { type Emulator, hasDynoxide, startDynoxide } from "../support/emulators/dynoxide.ts";
+import { openMemoryState, type StateSubject } from "../support/dynamo-state.ts";
 import { experimentId } from "../support/state.ts";
 import { anyStep, BEGINNING, meaningOf, type Step } from "../support/state-steps.ts";
 
@@ -27,18 +26,12 @@ async function hints({ tasks, workers }: StateSubject): Promise<unknown> {
   };
 }
 
-describe.runIf(hasDynoxide)("memory and dynoxide", () => {
-  let dynoxide: Emulator;
-  beforeAll(async () => {
-    dynoxide = await startDynoxide();
-  });
-  afterAll(() => dynoxide[Symbol.asyncDispose]());
-
-  it("agree on every outcome and on what is stored", { timeout: TIMEOUT_MS }, async () => {
+export function describeAgreement(name: string, make: () => Promise<StateSubject>): void {
+  it(`agree on every outcome and on what is stored: memory and ${name}`, { timeout: TIMEOUT_MS }, async () => {
     const outcomes = new Map<string, number>();
     const agree = async (steps: readonly Step[]): Promise<void> => {
       await using model = await openMemoryState();
-      await using real = await openDynamoState({ endpoint: dynoxide.endpoint });
+      await using real = await make();
       for (const step of [...BEGINNING, ...steps]) {
         const write = meaningOf(step, await model.snapshot());
         if (write === undefined) continue;
@@ -65,4 +58,4 @@ describe.runIf(hasDynoxide)("memory and dynoxide", () => {
     for (const act of ["assign", "commit", "settle", "skip", "skipSet", "reopen", "reopenSet", "turn"])
       expect(outcomes.get(`${act} done `) ?? 0, act).toBeGreaterThan(0);
   });
-});
+}

@@ -1,9 +1,8 @@
 /** Sixteen that assign from the same segments at once: no task is given twice, every task is given (T1, W2). */
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { expect, it } from "vitest";
 import { emptySet, firstOf, intersect, isEmptySet, members, sizeOf, union } from "#domain/index-set.ts";
 import { pendingOf, segmentsFor } from "#domain/segment.ts";
-import { openDynamoState, openMemoryState, type StateSubject } from "../support/dynamo-state.ts";
-import { type Emulator, hasDynoxide, startDynoxide } from "../support/emulators/dynoxide.ts";
+import type { StateSubject } from "../support/dynamo-state.ts";
 import { anAssign, anExperiment, anUnbornSegment, aSegmentKey, aSet, aWorker, workerId } from "../support/state.ts";
 
 const ASSIGNERS = 16;
@@ -43,7 +42,7 @@ async function assigner({ tasks }: StateSubject, n: number, tally: Tally): Promi
   }
 }
 
-function describeContention(name: string, make: () => Promise<StateSubject>): void {
+export function describeContention(name: string, make: () => Promise<StateSubject>): void {
   it(`gives each of ${TASKS} tasks to one of ${ASSIGNERS} assigners: ${name}`, { timeout: TIMEOUT_MS }, async () => {
     await using subject = await make();
     await subject.tasks.createExperiment(anExperiment(), [aSet({ count: TASKS })]);
@@ -74,16 +73,3 @@ function describeContention(name: string, make: () => Promise<StateSubject>): vo
     console.log(`${name}: ${tally.leases} leases in ${seconds.toFixed(2)} s, ${rate} leases/s, refusals ${JSON.stringify(tally.refused)}`);
   });
 }
-
-describe("contention", () => {
-  describeContention("memory", openMemoryState);
-});
-
-describe.runIf(hasDynoxide)("contention on dynoxide", () => {
-  let dynoxide: Emulator;
-  beforeAll(async () => {
-    dynoxide = await startDynoxide();
-  });
-  afterAll(() => dynoxide[Symbol.asyncDispose]());
-  describeContention("dynoxide", () => openDynamoState({ endpoint: dynoxide.endpoint }));
-});
