@@ -19,76 +19,171 @@ const AGENT = "worker/agent/agent.ts";
 
 export const MUTATIONS: Readonly<Record<string, readonly Edit[]>> = {
   // Assign checks the experiment's gate inside its transaction.
-  gate: [{ file: TABLE, find: "    gateIsOpen(table, change.gate),\n    ...segmentWrite(table, segment),", replace: "    ...segmentWrite(table, segment)," }],
+  gate: [
+    {
+      file: TABLE,
+      find: "    gateIsOpen(table, change.gate),\n    ...segmentWrite(table, segment),",
+      replace: "    ...segmentWrite(table, segment),",
+    },
+  ],
   // Writes of a segment are conditional on its version.
   segver: [{ file: TABLE, find: "stored.version === expect.version && ", replace: "" }],
   // A commit is a compare-and-swap on the lease's revision.
   revcommit: [
-    { file: TABLE, find: "return transact([leaseWrite(table, change, 0)]);", replace: "return transact([{ ...leaseWrite(table, change, 0), check: () => table.leases.get(leaseName(change.post.key))?.state === 'OPEN' }]);" },
+    {
+      file: TABLE,
+      find: "return transact([leaseWrite(table, change, 0)]);",
+      replace:
+        "return transact([{ ...leaseWrite(table, change, 0), check: () => table.leases.get(leaseName(change.post.key))?.state === 'OPEN' }]);",
+    },
   ],
   // A settlement is conditional on the lease's revision.
   revsettle: [
-    { file: TABLE, find: "leases.map((l, index) => leaseWrite(table, l, index))", replace: "leases.map((l, index) => ({ ...leaseWrite(table, l, index), check: () => table.leases.get(leaseName(l.post.key))?.state === 'OPEN' }))" },
+    {
+      file: TABLE,
+      find: "leases.map((l, index) => leaseWrite(table, l, index))",
+      replace:
+        "leases.map((l, index) => ({ ...leaseWrite(table, l, index), check: () => table.leases.get(leaseName(l.post.key))?.state === 'OPEN' }))",
+    },
   ],
   // A commit needs an open lease of its revision.
-  fence: [{ file: TABLE, find: "return transact([leaseWrite(table, change, 0)]);", replace: "return transact([{ ...leaseWrite(table, change, 0), check: () => true }]);" }],
+  fence: [
+    {
+      file: TABLE,
+      find: "return transact([leaseWrite(table, change, 0)]);",
+      replace: "return transact([{ ...leaseWrite(table, change, 0), check: () => true }]);",
+    },
+  ],
   // A commit drops tasks that its lease holds no more.
-  holdcheck: [{ file: FOLD, find: "const open = minus(lease.hold, lease.done, lease.failed);", replace: "const open = minus(union(batch.done, setOf(batch.failed.keys())), lease.done, lease.failed);" }],
+  holdcheck: [
+    {
+      file: FOLD,
+      find: "const open = minus(lease.hold, lease.done, lease.failed);",
+      replace: "const open = minus(union(batch.done, setOf(batch.failed.keys())), lease.done, lease.failed);",
+    },
+  ],
   // Result objects have names of their own and are never written over.
   s3key: [{ file: GATEWAY, find: "-${s.number}-${++written}-${sha256.slice(0, 16)}`", replace: "`" }],
   // A re-registration is a new item; the old one stays until its leases are settled.
   incarnation: [
-    { file: WORKERS, find: "old !== undefined && table.workers.set(oldName, { ...old, state: \"DEAD\" })", replace: "old !== undefined && table.workers.delete(oldName)" },
+    {
+      file: WORKERS,
+      find: 'old !== undefined && table.workers.set(oldName, { ...old, state: "DEAD" })',
+      replace: "old !== undefined && table.workers.delete(oldName)",
+    },
   ],
   // The reaper lists leases by a strong read after DEAD, and deletes only what has none.
   reapstrong: [
-    { file: LIFECYCLE, find: "  const worker = await deps.workers.readWorker(key);\n  if (worker?.state !== \"DEAD\") return [];", replace: "  const worker = before;\n  if (worker === undefined) return [];" },
-    { file: LIFECYCLE, find: "async function reclaim(deps: WorkerLifecycleDeps, key: WorkerKey)", replace: "async function reclaim(deps: WorkerLifecycleDeps, key: WorkerKey, before: Worker | undefined)" },
-    { file: LIFECYCLE, find: "await reclaim(deps, key)", replace: "await reclaim(deps, key, all.find((w) => w.key.id === key.id && w.key.incarnation === key.incarnation))" },
-    { file: WORKERS, find: "worker?.state === \"DEAD\" && worker.leases.size === 0", replace: "worker?.state === \"DEAD\"" },
+    {
+      file: LIFECYCLE,
+      find: '  const worker = await deps.workers.readWorker(key);\n  if (worker?.state !== "DEAD") return [];',
+      replace: "  const worker = before;\n  if (worker === undefined) return [];",
+    },
+    {
+      file: LIFECYCLE,
+      find: "async function reclaim(deps: WorkerLifecycleDeps, key: WorkerKey)",
+      replace: "async function reclaim(deps: WorkerLifecycleDeps, key: WorkerKey, before: Worker | undefined)",
+    },
+    {
+      file: LIFECYCLE,
+      find: "await reclaim(deps, key)",
+      replace: "await reclaim(deps, key, all.find((w) => w.key.id === key.id && w.key.incarnation === key.incarnation))",
+    },
+    { file: WORKERS, find: 'worker?.state === "DEAD" && worker.leases.size === 0', replace: 'worker?.state === "DEAD"' },
   ],
   // Assign needs a worker that is READY.
-  wstate: [{ file: TABLE, find: "      worker.state === \"READY\" &&\n", replace: "" }],
+  wstate: [{ file: TABLE, find: '      worker.state === "READY" &&\n', replace: "" }],
   // A beat compares the worker's leases with its agent's, both ways.
-  reconcile: [{ file: LIFECYCLE, find: "  const agent = new Map(", replace: "  if (outcome.kind === \"done\") return { kind: \"seen\", deliver: [], acknowledge: [], drop: [], folded: [] };\n  const agent = new Map(" }],
+  reconcile: [
+    {
+      file: LIFECYCLE,
+      find: "  const agent = new Map(",
+      replace:
+        '  if (outcome.kind === "done") return { kind: "seen", deliver: [], acknowledge: [], drop: [], folded: [] };\n  const agent = new Map(',
+    },
+  ],
   // The timer looks at every live experiment.
-  timer: [{ file: "shared/core/task-scheduler/sweep.ts", find: "    for (const e of live) {", replace: "    for (const e of live.slice(0, 0)) {" }],
+  timer: [
+    {
+      file: "shared/core/task-scheduler/sweep.ts",
+      find: "    for (const e of live) {",
+      replace: "    for (const e of live.slice(0, 0)) {",
+    },
+  ],
   // A worker is told of a commit only after it is known to be applied.
   ackorder: [
     {
       file: GATEWAY,
       find: "        const r = await settle({ lease: key, batches: [batch], fold });",
-      replace: "        send(s, { $case: \"acknowledged\", value: { lease: name, tasks: encodeSet(union(batch.done, setOf(batch.failed.keys()))) } });\n        const r = await settle({ lease: key, batches: [batch], fold });",
+      replace:
+        '        send(s, { $case: "acknowledged", value: { lease: name, tasks: encodeSet(union(batch.done, setOf(batch.failed.keys()))) } });\n        const r = await settle({ lease: key, batches: [batch], fold });',
     },
   ],
   // An unknown outcome is read again, never taken for success.
-  unknown: [{ file: SETTLEMENT, find: "if (outcome.kind === \"done\") reports.push(report(d.request.lease, post, false));", replace: "if (outcome.kind !== \"refused\") reports.push(report(d.request.lease, post, false));" }],
+  unknown: [
+    {
+      file: SETTLEMENT,
+      find: 'if (outcome.kind === "done") reports.push(report(d.request.lease, post, false));',
+      replace: 'if (outcome.kind !== "refused") reports.push(report(d.request.lease, post, false));',
+    },
+  ],
   // A set's sums move in the transaction that closes the segment.
-  countertx: [{ file: SETTLEMENT, find: "...(sums === undefined ? {} : { sums }) });", replace: "...(sums === undefined || deps.random.next() < 0.9 ? {} : { sums }) });" }],
+  countertx: [
+    {
+      file: SETTLEMENT,
+      find: "...(sums === undefined ? {} : { sums }) });",
+      replace: "...(sums === undefined || deps.random.next() < 0.9 ? {} : { sums }) });",
+    },
+  ],
   // Reopening a closed segment takes back what it had added.
   recount: [{ file: CONTROL, find: "...(reopens ? { sums: sumsOf(segment, -1) } : {}),", replace: "" }],
   // What stands behind failed tasks is skipped.
   skip: [{ file: PASS, find: "    if (!isEmptySet(found.skip)) progress", replace: "    if (!isEmptySet(found.skip) && false) progress" }],
   // A retry clears what was skipped.
-  unskip: [{ file: CONTROL, find: "const cleared = { ...segment, failed: emptySet(), skipped: emptySet() };", replace: "const cleared = { ...segment, failed: emptySet() };" }],
+  unskip: [
+    {
+      file: CONTROL,
+      find: "const cleared = { ...segment, failed: emptySet(), skipped: emptySet() };",
+      replace: "const cleared = { ...segment, failed: emptySet() };",
+    },
+  ],
   // Skip and complete are fenced by the generation of the gate.
   rgen: [
-    { file: TABLE, find: "stored?.status === \"RUNNING\" && stored.generation === gate.generation", replace: "stored?.status === \"RUNNING\"" },
+    { file: TABLE, find: 'stored?.status === "RUNNING" && stored.generation === gate.generation', replace: 'stored?.status === "RUNNING"' },
     { file: CONTROL, find: "        now.generation === before.generation\n", replace: "        now.version >= 0\n" },
   ],
   // Unstable facts are read after the gate that fences them.
   strongfail: [
     { file: PASS, find: "  const sets = await deps.store.readSets(e.id);\n", replace: "" },
-    { file: PASS, find: "  for (let shard = 0; shard < e.gates; shard++) if (", replace: "  const sets = await deps.store.readSets(e.id);\n  await deps.clock.sleep(deps.random.next() * 10_000);\n  for (let shard = 0; shard < e.gates; shard++) if (" },
+    {
+      file: PASS,
+      find: "  for (let shard = 0; shard < e.gates; shard++) if (",
+      replace:
+        "  const sets = await deps.store.readSets(e.id);\n  await deps.clock.sleep(deps.random.next() * 10_000);\n  for (let shard = 0; shard < e.gates; shard++) if (",
+    },
   ],
   // Readiness comes from committed tasks only.
-  readiness: [{ file: ELIGIBILITY, find: "project(n, planSet, segments, (s) => s.done)", replace: "project(n, planSet, segments, (s) => union(s.done, s.leased))" }],
+  readiness: [
+    {
+      file: ELIGIBILITY,
+      find: "project(n, planSet, segments, (s) => s.done)",
+      replace: "project(n, planSet, segments, (s) => union(s.done, s.leased))",
+    },
+  ],
   // An agent never starts a (lease, task) twice in one life.
   tomb: [{ file: AGENT, find: "    tombstones.add(name);\n    if (", replace: "    if (" }],
   // A task that the agent was given and has no more is taken back.
-  inventory: [{ file: LIFECYCLE, find: "back: { tasks: has.gone, cause: \"given-back\" }", replace: "back: { tasks: has.held, cause: \"given-back\" }" }],
+  inventory: [
+    { file: LIFECYCLE, find: 'back: { tasks: has.gone, cause: "given-back" }', replace: 'back: { tasks: has.held, cause: "given-back" }' },
+  ],
   // A task that is lost with worker after worker is failed.
   poison: [{ file: FOLD, find: "      if (losses >= LOSSES_MAX) spent.push(i);\n", replace: "" }],
   // Capacity comes back in the transaction that closes the lease.
-  wret: [{ file: TABLE, find: "...segmentWrite(table, segment, sums), ...returns(table, leases)];", replace: "...segmentWrite(table, segment, sums)];" }],
+  wret: [
+    {
+      file: TABLE,
+      find: "...segmentWrite(table, segment, sums), ...returns(table, leases)];",
+      replace: "...segmentWrite(table, segment, sums)];",
+    },
+  ],
 };

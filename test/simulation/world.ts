@@ -428,7 +428,10 @@ function createWorld(kernel: Kernel) {
     if (random.chance(0.05) && gateways.length > 0) random.pick(gateways).process.kill();
     if (faults) kernel.at(random.below(focus ? 4_000 : 30_000), meddle);
   }
-  const retry = () => invoke("retry", async ({ scheduler }) => scheduler.control.startRetry(experimentId, "op").then(() => scheduler.control.finishRetry(experimentId)));
+  const retry = () =>
+    invoke("retry", async ({ scheduler }) =>
+      scheduler.control.startRetry(experimentId, "op").then(() => scheduler.control.finishRetry(experimentId)),
+    );
   const passNow = () => invoke("schedule", ({ scheduler }) => scheduler.schedule([{ experiment: experimentId }]));
   const complete = () => invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(experimentId));
   function agreedSteal(): void {

@@ -16,7 +16,7 @@ import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
 import { segmentName } from "#domain/segment.ts";
 import { type WorkerKey, workerName } from "#domain/worker.ts";
 import type { Batch, Hint, Plans, SettleReport, SettleRequest, TaskScheduler } from "#core/task-scheduler/index.ts";
-import { BEAT_INTERVAL_MS, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
+import { BEAT_INTERVAL_MS, dispatchQueue, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Logger } from "#ports/logger.ts";
 import type { ObjectStore } from "#ports/object-store.ts";
@@ -132,7 +132,14 @@ export function createGateway(deps: GatewayDeps): Gateway {
       return;
     }
     const assignment = await deps.assignment(lease, rest);
-    const entry = s.leases.get(name) ?? { key, reserved: lease.reserved, outstanding: rest, buffer: new Map(), flushing: false, foldedAtMs: deps.clock.now() };
+    const entry = s.leases.get(name) ?? {
+      key,
+      reserved: lease.reserved,
+      outstanding: rest,
+      buffer: new Map(),
+      flushing: false,
+      foldedAtMs: deps.clock.now(),
+    };
     s.leases.set(name, entry);
     send(s, { $case: "assignment", value: assignment });
   }
@@ -192,7 +199,14 @@ export function createGateway(deps: GatewayDeps): Gateway {
     const key = parseLeaseName(message.lease);
     if (key === undefined) return;
     const known = s.leases.get(message.lease);
-    const entry = known ?? { key, reserved: NO_CAPACITY, outstanding: setOf([]), buffer: new Map(), flushing: false, foldedAtMs: deps.clock.now() };
+    const entry = known ?? {
+      key,
+      reserved: NO_CAPACITY,
+      outstanding: setOf([]),
+      buffer: new Map(),
+      flushing: false,
+      foldedAtMs: deps.clock.now(),
+    };
     if (known === undefined) s.leases.set(message.lease, entry);
     for (const bytes of message.results) {
       const r = parseResult(bytes);
@@ -339,9 +353,6 @@ export function createGateway(deps: GatewayDeps): Gateway {
     holds: (worker, lease) => [...sessions.values()].some((s) => s.worker.id === worker && s.leases.has(lease)),
   };
 }
-
-/** Queue names allow no underscore. */
-export const dispatchQueue = (id: string): string => `dispatch-${id.replace("_", "-")}`;
 
 /** While one settlement of a segment is under way, others for it gather and go together in the next. */
 function createGroupCommit(deps: Pick<GatewayDeps, "scheduler">): (request: SettleRequest) => Promise<SettleReport | undefined> {

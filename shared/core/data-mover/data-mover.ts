@@ -94,13 +94,23 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
   }
 
   async function assetFiles(experiment: ExperimentId, asset: Plan["assets"][number]): Promise<StagedFile[]> {
-    if (!asset.path.endsWith("/")) return [await fromStorage(experiment, asset.storage, asset.path, asset.to.endsWith("/") ? asset.to + baseName(asset.path) : asset.to)];
+    if (!asset.path.endsWith("/"))
+      return [
+        await fromStorage(experiment, asset.storage, asset.path, asset.to.endsWith("/") ? asset.to + baseName(asset.path) : asset.to),
+      ];
     const storage = await deps.storage(experiment, asset.storage);
     const files: StagedFile[] = [];
     for (const e of await storage.list(asset.path, FOLDER_ENTRIES_MAX)) {
       const to = `${asset.to.replace(/\/$/, "")}/${baseName(e.path)}`;
-      files.push(...(await assetFiles(experiment, { storage: asset.storage, path: e.kind === "folder" ? `${e.path.replace(/\/$/, "")}/` : e.path, to: e.kind === "folder" ? `${to}/` : to })));
-      if (files.length > FOLDER_ENTRIES_MAX) throw new SchedulerError("too-large", `${asset.storage}:${asset.path} holds more than ${FOLDER_ENTRIES_MAX} files`);
+      files.push(
+        ...(await assetFiles(experiment, {
+          storage: asset.storage,
+          path: e.kind === "folder" ? `${e.path.replace(/\/$/, "")}/` : e.path,
+          to: e.kind === "folder" ? `${to}/` : to,
+        })),
+      );
+      if (files.length > FOLDER_ENTRIES_MAX)
+        throw new SchedulerError("too-large", `${asset.storage}:${asset.path} holds more than ${FOLDER_ENTRIES_MAX} files`);
     }
     return files;
   }
@@ -111,7 +121,11 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
     return { path, sha256, bytes, url: await deps.objects.signGet(contentKey(sha256), expiresAtMs()) };
   }
 
-  async function outputsOf(lease: Lease, reference: TaskReference, indices: readonly number[]): Promise<{ number: number; file: OutputFile }[]> {
+  async function outputsOf(
+    lease: Lease,
+    reference: TaskReference,
+    indices: readonly number[],
+  ): Promise<{ number: number; file: OutputFile }[]> {
     const found: { number: number; file: OutputFile }[] = [];
     const { experiment } = lease.key;
     let loaded = -1;
@@ -121,7 +135,8 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
       if (segment !== loaded) leases = await results.leases({ experiment, set: reference.set, segment });
       loaded = segment;
       const file = (await results.completed(leases, index))?.outputs.find((o) => o.name === reference.output);
-      if (file === undefined) throw new SchedulerError("integrity", `task ${number} of set ${reference.set} has no committed output ${reference.output}`);
+      if (file === undefined)
+        throw new SchedulerError("integrity", `task ${number} of set ${reference.set} has no committed output ${reference.output}`);
       found.push({ number, file });
     }
     return found;
@@ -131,10 +146,21 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
     const indices = r.kind === "one" ? [r.index] : Array.from({ length: r.count }, (_, i) => i);
     const found = await outputsOf(lease, r, indices);
     const width = String(Math.max(1, found.length - 1)).length;
-    const place = (number: number, file: OutputFile) => (r.kind === "one" ? baseName(file.path) : `${String(number).padStart(width, "0")}/${baseName(file.path)}`);
+    const place = (number: number, file: OutputFile) =>
+      r.kind === "one" ? baseName(file.path) : `${String(number).padStart(width, "0")}/${baseName(file.path)}`;
     const files = await Promise.all(found.map(({ number, file }) => fromOutput(file, place(number, file))));
     if (files.length <= FILES_IN_MESSAGE_MAX) return { name: r.name, many: r.kind === "all", files };
-    const listing = Buffer.from(JSON.stringify(files.map((f) => ({ path: f.path, sha256: f.sha256, bytes: f.bytes, url: f.url ?? "", inline: f.inline === undefined ? "" : Buffer.from(f.inline).toString("base64") }))));
+    const listing = Buffer.from(
+      JSON.stringify(
+        files.map((f) => ({
+          path: f.path,
+          sha256: f.sha256,
+          bytes: f.bytes,
+          url: f.url ?? "",
+          inline: f.inline === undefined ? "" : Buffer.from(f.inline).toString("base64"),
+        })),
+      ),
+    );
     const sha256 = sha256Of(listing);
     await deps.objects.putIfAbsent(contentKey(sha256), listing);
     return { name: r.name, many: true, files: [], listing: { url: await deps.objects.signGet(contentKey(sha256), expiresAtMs()), sha256 } };
@@ -158,9 +184,15 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
       const bindings = taskBindings(plan, lease.key.set, number);
       const inputs = await Promise.all([
         ...bindings.inputs.map((i) =>
-          resolve(`s ${i.name} ${i.storage}:${i.path}`, async () => ({ name: i.name, many: false, files: [await fromStorage(lease.key.experiment, i.storage, i.path, baseName(i.path))] })),
+          resolve(`s ${i.name} ${i.storage}:${i.path}`, async () => ({
+            name: i.name,
+            many: false,
+            files: [await fromStorage(lease.key.experiment, i.storage, i.path, baseName(i.path))],
+          })),
         ),
-        ...bindings.references.map((r) => resolve(`r ${r.name} ${r.set} ${r.output} ${r.kind === "one" ? r.index : "all"}`, () => reference(lease, r))),
+        ...bindings.references.map((r) =>
+          resolve(`r ${r.name} ${r.set} ${r.output} ${r.kind === "one" ? r.index : "all"}`, () => reference(lease, r)),
+        ),
       ]);
       return { index, number, parameters: bindings.texts, inputs };
     });
@@ -172,7 +204,10 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
     bringIn,
     async open(output) {
       const { inline } = output;
-      if (inline !== undefined) return (async function* () { yield Buffer.from(inline, "base64"); })();
+      if (inline !== undefined)
+        return (async function* () {
+          yield Buffer.from(inline, "base64");
+        })();
       const content = await deps.objects.getStream(contentKey(output.sha256));
       if (content === undefined) throw new SchedulerError("integrity", `the content of ${output.path} is missing`);
       return content;

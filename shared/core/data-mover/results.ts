@@ -37,7 +37,8 @@ export function createResults(deps: { readonly tasks: TaskStore; readonly object
     if (known !== undefined) return known;
     const bytes = await deps.objects.get(key, RESULT_OBJECT_BYTES_MAX);
     if (bytes === undefined) throw new SchedulerError("integrity", `the result object ${key} is missing`);
-    if (createHash("sha256").update(bytes).digest("hex") !== sha256) throw new SchedulerError("integrity", `the result object ${key} is damaged`);
+    if (createHash("sha256").update(bytes).digest("hex") !== sha256)
+      throw new SchedulerError("integrity", `the result object ${key} is damaged`);
     const object = JSON.parse(Buffer.from(bytes).toString("utf8")) as ResultObject;
     const results = new Map(object.results.map((r) => [r.index, r]));
     kept.set(key, results);
@@ -69,7 +70,8 @@ export function createResults(deps: { readonly tasks: TaskStore; readonly object
       const lease = leases.find((l) => hasIndex(l.done, index));
       if (lease === undefined) return undefined;
       const result = await resultIn(lease, index);
-      if (result === undefined) throw new SchedulerError("integrity", `${leaseName(lease.key)} names no result of task ${index} of ${segmentName(lease.key)}`);
+      if (result === undefined)
+        throw new SchedulerError("integrity", `${leaseName(lease.key)} names no result of task ${index} of ${segmentName(lease.key)}`);
       return result;
     },
   };

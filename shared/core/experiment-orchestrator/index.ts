@@ -95,5 +95,8 @@ export interface ExperimentOrchestrator {
   /** Committed outputs only, by set and number. */
   outputs(id: ExperimentId, filter: { readonly set?: string; readonly limit: number; readonly cursor?: string }): Promise<Page<OutputView>>;
   /** Content of one committed output. */
-  output(id: ExperimentId, at: { readonly set: string; readonly number: number; readonly name: string }): Promise<{ readonly view: OutputView; readonly content: AsyncIterable<Uint8Array> }>;
+  output(
+    id: ExperimentId,
+    at: { readonly set: string; readonly number: number; readonly name: string },
+  ): Promise<{ readonly view: OutputView; readonly content: AsyncIterable<Uint8Array> }>;
 }

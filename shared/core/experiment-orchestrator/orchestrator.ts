@@ -71,9 +71,21 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
       createdAtMs: deps.clock.now(),
       live: false,
     };
-    const sets = plan.sets.map((s, ordinal): TaskSet => ({
-      experiment: experiment.id, ordinal, count: s.count, segments: segments[ordinal] ?? 0, next: 0, closed: 0, done: 0, failed: 0, skipped: 0, generation: 0, skipAll: false,
-    }));
+    const sets = plan.sets.map(
+      (s, ordinal): TaskSet => ({
+        experiment: experiment.id,
+        ordinal,
+        count: s.count,
+        segments: segments[ordinal] ?? 0,
+        next: 0,
+        closed: 0,
+        done: 0,
+        failed: 0,
+        skipped: 0,
+        generation: 0,
+        skipAll: false,
+      }),
+    );
     const outcome = await deps.tasks.createExperiment(experiment, sets);
     if (outcome.kind === "done" || (await deps.tasks.readExperiment(experiment.id)) !== undefined) return experiment;
     throw new SchedulerError("unavailable", "the experiment could not be stored; try again");
@@ -87,7 +99,10 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
       return e;
     },
     cancel: (id) =>
-      turned(id, { from: ["CREATED", "RUNNING", "PAUSED", "RETRYING"], change: (now) => ({ status: "CANCELED", endedAtMs: deps.clock.now(), live: now.status !== "CREATED" }) }),
+      turned(id, {
+        from: ["CREATED", "RUNNING", "PAUSED", "RETRYING"],
+        change: (now) => ({ status: "CANCELED", endedAtMs: deps.clock.now(), live: now.status !== "CREATED" }),
+      }),
     find,
     view: async (id) => view(deps, await find(id)),
     list: (owner, options) => deps.tasks.listExperiments(owner, options),
@@ -102,7 +117,10 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
       const result = await deps.results.completed(await deps.results.leases({ experiment: id, set: ordinal, segment }), index);
       const file = result?.outputs.find((o) => o.name === at.name);
       if (file === undefined) throw new SchedulerError("not-found", `task ${at.set}/${at.number} has no committed output ${at.name}`);
-      return { view: { task: `${at.set}/${at.number}`, name: file.name, path: file.path, bytes: file.bytes, sha256: file.sha256 }, content: await deps.data.open(file) };
+      return {
+        view: { task: `${at.set}/${at.number}`, name: file.name, path: file.path, bytes: file.bytes, sha256: file.sha256 },
+        content: await deps.data.open(file),
+      };
     },
   };
 }
@@ -110,7 +128,8 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
 function ordinalOf(plan: Plan, set: string, number = 0): number {
   const ordinal = plan.sets.findIndex((s) => s.name === set);
   const found = plan.sets[ordinal];
-  if (found === undefined || number < 0 || number >= found.count) throw new SchedulerError("not-found", `there is no task ${set}/${number}`);
+  if (found === undefined || number < 0 || number >= found.count)
+    throw new SchedulerError("not-found", `there is no task ${set}/${number}`);
   return ordinal;
 }
 
@@ -131,18 +150,26 @@ async function view(deps: OrchestratorDeps, e: Experiment): ReturnType<Experimen
     }),
   );
   const { id, name, owner, status, priority, createdAtMs, taskCount } = e;
-  const times = { ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }), ...(e.endedAtMs === undefined ? {} : { endedAtMs: e.endedAtMs }) };
+  const times = {
+    ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }),
+    ...(e.endedAtMs === undefined ? {} : { endedAtMs: e.endedAtMs }),
+  };
   return { id, name, owner, status, priority, labels: plan.labels, createdAtMs, ...times, tasks: taskCount, sets: progress };
 }
 
-async function countSegment(deps: OrchestratorDeps, s: Segment, sum: { done: number; failed: number; skipped: number; leased: number }): Promise<void> {
+async function countSegment(
+  deps: OrchestratorDeps,
+  s: Segment,
+  sum: { done: number; failed: number; skipped: number; leased: number },
+): Promise<void> {
   sum.done += sizeOf(s.done);
   sum.failed += sizeOf(s.failed);
   sum.skipped += sizeOf(s.skipped);
   const leased = sizeOf(s.leased);
   if (leased === 0) return;
   let committed = 0;
-  for (const l of await deps.results.leases(s.key)) if (l.state === "OPEN") committed += sizeOf(l.done.map((w, i) => w & (l.hold[i] as number)));
+  for (const l of await deps.results.leases(s.key))
+    if (l.state === "OPEN") committed += sizeOf(l.done.map((w, i) => w & (l.hold[i] as number)));
   sum.done += committed;
   sum.leased += leased - committed;
 }
@@ -161,7 +188,13 @@ function stateOf(e: Experiment, t: TaskSet, s: Segment | undefined, leases: read
 }
 
 /** WAITING: for other tasks. A barrier is told by its parents' sums, a foreach by the parent's segment. */
-async function waitsForParents(deps: OrchestratorDeps, sets: readonly TaskSet[], planSet: PlanSet, number: number, experiment: ExperimentId): Promise<boolean> {
+async function waitsForParents(
+  deps: OrchestratorDeps,
+  sets: readonly TaskSet[],
+  planSet: PlanSet,
+  number: number,
+  experiment: ExperimentId,
+): Promise<boolean> {
   if (planSet.after.some((p) => sets[p]?.done !== sets[p]?.count)) return true;
   const at = locate(parentIndex(planSet, number));
   for (const set of planSet.foreach) {
@@ -173,8 +206,14 @@ async function waitsForParents(deps: OrchestratorDeps, sets: readonly TaskSet[],
 
 function parametersOf(plan: Plan, ordinal: number, number: number): Record<string, string> {
   const b = taskBindings(plan, ordinal, number);
-  const refs = b.references.map((r) => [r.name, `\${${plan.sets[r.set]?.name}${r.kind === "one" ? `/${r.index}` : ""}.${r.output}}`] as const);
-  return Object.fromEntries([...b.texts.map((t) => [t.name, t.value] as const), ...b.inputs.map((i) => [i.name, `${i.storage}:${i.path}`] as const), ...refs]);
+  const refs = b.references.map(
+    (r) => [r.name, `\${${plan.sets[r.set]?.name}${r.kind === "one" ? `/${r.index}` : ""}.${r.output}}`] as const,
+  );
+  return Object.fromEntries([
+    ...b.texts.map((t) => [t.name, t.value] as const),
+    ...b.inputs.map((i) => [i.name, `${i.storage}:${i.path}`] as const),
+    ...refs,
+  ]);
 }
 
 interface Look {
@@ -189,10 +228,12 @@ async function lookAt(deps: OrchestratorDeps, e: Experiment): Promise<Look> {
   const known = new Map<string, Promise<{ s: Segment | undefined; leases: readonly Lease[] }>>();
   const segment: Look["segment"] = (set, n) => {
     const key = `${set}/${n}`;
-    const read = known.get(key) ?? (async () => {
-      const s = await deps.tasks.readSegment({ experiment: e.id, set, segment: n });
-      return { s, leases: s === undefined ? [] : await deps.results.leases(s.key) };
-    })();
+    const read =
+      known.get(key) ??
+      (async () => {
+        const s = await deps.tasks.readSegment({ experiment: e.id, set, segment: n });
+        return { s, leases: s === undefined ? [] : await deps.results.leases(s.key) };
+      })();
     known.set(key, read);
     return read;
   };
@@ -206,7 +247,14 @@ async function taskView(deps: OrchestratorDeps, look: Look, ordinal: number, num
   let state = stateOf(look.e, look.sets[ordinal] as TaskSet, s, leases, index);
   if (state === "QUEUED" && (await waitsForParents(deps, look.sets, planSet, number, look.e.id))) state = "WAITING";
   const attempts = leases.filter((l) => hasIndex(l.failed, index)).length;
-  return { task: `${planSet.name}/${number}`, set: planSet.name, number, state, parameters: parametersOf(look.plan, ordinal, number), attempts };
+  return {
+    task: `${planSet.name}/${number}`,
+    set: planSet.name,
+    number,
+    state,
+    parameters: parametersOf(look.plan, ordinal, number),
+    attempts,
+  };
 }
 
 /** `<set ordinal>.<number>`: where the next page begins. */
@@ -219,7 +267,12 @@ function readCursor(cursor: string | undefined): { set: number; number: number }
 /** Tasks looked at for one page of a filtered list: then the page ends, with a cursor, though it may be short. */
 const LOOKED_AT_MAX = 20_000;
 
-async function walk(look: Look, only: string | undefined, cursor: string | undefined, visit: (set: number, number: number) => Promise<boolean>): Promise<string | undefined> {
+async function walk(
+  look: Look,
+  only: string | undefined,
+  cursor: string | undefined,
+  visit: (set: number, number: number) => Promise<boolean>,
+): Promise<string | undefined> {
   const from = readCursor(cursor);
   const wanted = only === undefined ? undefined : ordinalOf(look.plan, only);
   let looked = 0;
@@ -233,7 +286,11 @@ async function walk(look: Look, only: string | undefined, cursor: string | undef
   return undefined;
 }
 
-async function listTasks(deps: OrchestratorDeps, e: Experiment, filter: Parameters<ExperimentOrchestrator["tasks"]>[1]): ReturnType<ExperimentOrchestrator["tasks"]> {
+async function listTasks(
+  deps: OrchestratorDeps,
+  e: Experiment,
+  filter: Parameters<ExperimentOrchestrator["tasks"]>[1],
+): ReturnType<ExperimentOrchestrator["tasks"]> {
   const look = await lookAt(deps, e);
   const items: TaskView[] = [];
   const cursor = await walk(look, filter.set, filter.cursor, async (set, n) => {
@@ -254,14 +311,23 @@ async function taskDetail(deps: OrchestratorDeps, e: Experiment, set: string, nu
   const attempts = await deps.results.attempts(leases, index);
   const history = attempts.map(({ lease, result }) => {
     const { index: _, ...rest } = result ?? { index };
-    return { epoch: lease.key.epoch, worker: workerName(lease.worker), committed: true, ...(result === undefined ? {} : { result: rest as Omit<typeof result, "index"> }) };
+    return {
+      epoch: lease.key.epoch,
+      worker: workerName(lease.worker),
+      committed: true,
+      ...(result === undefined ? {} : { result: rest as Omit<typeof result, "index"> }),
+    };
   });
   const name = (p: number) => look.plan.sets[p]?.name ?? "";
   const dependsOn = [...planSet.foreach.map((p) => `${name(p)}/${parentIndex(planSet, number)}`), ...planSet.after.map(name)];
   return { ...(await taskView(deps, look, ordinal, number)), dependsOn, history };
 }
 
-async function listOutputs(deps: OrchestratorDeps, e: Experiment, filter: Parameters<ExperimentOrchestrator["outputs"]>[1]): ReturnType<ExperimentOrchestrator["outputs"]> {
+async function listOutputs(
+  deps: OrchestratorDeps,
+  e: Experiment,
+  filter: Parameters<ExperimentOrchestrator["outputs"]>[1],
+): ReturnType<ExperimentOrchestrator["outputs"]> {
   const look = await lookAt(deps, e);
   const items: OutputView[] = [];
   const cursor = await walk(look, filter.set, filter.cursor, async (set, n) => {
@@ -271,9 +337,9 @@ async function listOutputs(deps: OrchestratorDeps, e: Experiment, filter: Parame
     const { segment, index } = locate(n);
     const { leases } = await look.segment(set, segment);
     const result = leases.some((l) => hasIndex(l.done, index)) ? await deps.results.completed(leases, index) : undefined;
-    for (const o of result?.outputs ?? []) items.push({ task: `${planSet.name}/${n}`, name: o.name, path: o.path, bytes: o.bytes, sha256: o.sha256 });
+    for (const o of result?.outputs ?? [])
+      items.push({ task: `${planSet.name}/${n}`, name: o.name, path: o.path, bytes: o.bytes, sha256: o.sha256 });
     return true;
   });
   return { items, ...(cursor === undefined ? {} : { cursor }) };
 }
-

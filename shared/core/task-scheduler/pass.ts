@@ -4,7 +4,7 @@
  */
 import type { Capacity } from "#domain/capacity.ts";
 import type { Experiment, Gate, TaskSet } from "#domain/experiment.ts";
-import type { ExperimentId, UserId } from "#domain/id.ts";
+import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
 import { isEmptySet, type IndexSet, minus, SEGMENT_TASKS, sizeOf, union } from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
 import type { PlanSet } from "#domain/plan.ts";
@@ -54,7 +54,7 @@ export interface PassDeps {
   readonly random: Random;
   readonly logger: Logger;
   /** Tells the worker's gateway of a lease: a hint. */
-  readonly dispatch: (lease: Lease, gateway: string | undefined) => Promise<void>;
+  readonly dispatch: (lease: Lease, gateway: GatewayId | undefined) => Promise<void>;
   /** Sends a hint to the schedule queue. */
   readonly hint: (hint: Hint, delayMs: number) => Promise<void>;
 }

@@ -13,6 +13,8 @@ import type { Worker, WorkerKey } from "#domain/worker.ts";
 
 export { createWorkerLifecycle, type WorkerLifecycleDeps } from "./worker-lifecycle.ts";
 
+/** Name of a gateway's dispatch queue; queue names allow no underscore. */
+export const dispatchQueue = (gateway: GatewayId): string => `dispatch-${gateway.replace("_", "-")}`;
 /** How often agents beat. */
 export const BEAT_INTERVAL_MS = 15_000;
 /** A worker whose last beat is older is expired. */

@@ -1,0 +1,43 @@
+/** Settings of a process of the deployment: environment > default > error. Parsed once, frozen; secrets are file paths. */
+import { z } from "zod";
+
+const schema = z.object({
+  /** Folder of the embedded default's objects, queue, keys. */
+  AIRAVATA_DATA_DIR: z.string().min(1),
+  AIRAVATA_DYNAMODB_ENDPOINT: z.url().optional(),
+  AIRAVATA_TABLE: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{3,255}$/)
+    .default("airavata"),
+  /** Where signed object URLs are served. */
+  AIRAVATA_OBJECTS_URL: z.url(),
+  /** host:port of SpiceDB. */
+  AIRAVATA_SPICEDB: z.string().min(3),
+  AIRAVATA_LOG: z.enum(["debug", "info", "warn", "error"]).default("info"),
+});
+
+export interface Config {
+  readonly dataDir: string;
+  readonly dynamodbEndpoint: string | undefined;
+  readonly table: string;
+  readonly objectsUrl: string;
+  readonly spicedb: string;
+  readonly logLevel: "debug" | "info" | "warn" | "error";
+}
+
+export function readConfig(environment: Readonly<Record<string, string | undefined>>): Config {
+  const parsed = schema.safeParse(environment);
+  if (!parsed.success) {
+    const what = parsed.error.issues.map((i) => `${i.path.join(".")}: ${i.message}`).join("; ");
+    throw new Error(`the settings of this process are not right (environment variables): ${what}`);
+  }
+  const e = parsed.data;
+  return Object.freeze({
+    dataDir: e.AIRAVATA_DATA_DIR,
+    dynamodbEndpoint: e.AIRAVATA_DYNAMODB_ENDPOINT,
+    table: e.AIRAVATA_TABLE,
+    objectsUrl: e.AIRAVATA_OBJECTS_URL,
+    spicedb: e.AIRAVATA_SPICEDB,
+    logLevel: e.AIRAVATA_LOG,
+  });
+}

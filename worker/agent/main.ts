@@ -1,0 +1,82 @@
+/** The worker: `node worker/agent/main.ts --gateway host:port --ca file [options]`. */
+import { readFile } from "node:fs/promises";
+import { availableParallelism, hostname, totalmem } from "node:os";
+import { connect, type Connection } from "./connection.ts";
+import { createAgent } from "./agent.ts";
+import { loadOrJoin } from "./join.ts";
+import { parseOptions, USAGE } from "./options.ts";
+import { createProcessExecutor } from "./process-executor.ts";
+
+const MIB = 1024 ** 2;
+const DRAIN_MS = 5_000;
+
+const line =
+  (level: string) =>
+  (message: string, facts: Readonly<Record<string, unknown>> = {}) => {
+    process.stderr.write(`${JSON.stringify({ level, time: Date.now(), part: "worker", message, ...facts })}\n`);
+  };
+const logger = { debug: () => undefined, info: line("info"), warn: line("warn"), error: line("error") };
+
+const clock = {
+  now: () => Date.now(),
+  sleep: (ms: number, signal?: AbortSignal) =>
+    new Promise<void>((resolve) => {
+      if (signal?.aborted) return resolve();
+      const timer = setTimeout(done, ms);
+      function done() {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", done);
+        resolve();
+      }
+      signal?.addEventListener("abort", done, { once: true });
+    }),
+};
+
+async function main(): Promise<void> {
+  const args = process.argv.slice(2);
+  if (args.includes("--help")) return void process.stdout.write(USAGE);
+  const options = parseOptions(args, process.env, { cores: availableParallelism(), memoryMib: Math.floor(totalmem() / MIB) });
+  const ca = await readFile(options.caFile, "utf8");
+  const { certificate, key, workerId } = await loadOrJoin({
+    address: options.gateway,
+    ca,
+    tokenFile: options.tokenFile,
+    stateDir: options.stateDir,
+    logger,
+  });
+  logger.info("joined", { worker: workerId, gateway: options.gateway });
+  let connection: Connection | undefined;
+  const agent = createAgent({
+    dial: async () => (connection = await connect({ address: options.gateway, ca, certificate, key, logger })),
+    signUploads: async (lease, files) => {
+      if (connection === undefined) throw new Error("no connection to the gateway");
+      return connection.signUploads(lease, [...files]);
+    },
+    executor: createProcessExecutor({
+      workDir: options.workDir,
+      cacheDir: options.cacheDir,
+      now: Date.now,
+      ca,
+      onProblem: (message) => logger.warn(message),
+    }),
+    clock,
+    random: { next: Math.random },
+    logger,
+    size: options.size,
+    prefetchPercent: options.prefetchPercent,
+    host: hostname(),
+    endsAtMs: options.endsAtMs ?? 0,
+  });
+  const stop = new AbortController();
+  const leave = () => {
+    agent.drain("the worker was asked to stop");
+    void clock.sleep(DRAIN_MS).then(() => stop.abort());
+  };
+  process.once("SIGTERM", leave);
+  process.once("SIGINT", leave);
+  process.stdout.write(`${JSON.stringify({ ready: true, worker: workerId })}\n`);
+  await agent.run(stop.signal);
+  process.exit(0);
+}
+
+await main();
