@@ -59,7 +59,15 @@ const ROWS: readonly Row[] = [
   },
   {
     folder: "shared/compose",
-    may: ["./http.ts", "#adapters/dynamodb/task-store.ts", "#core/task-scheduler/index.ts", "#config", "#ports/clock.ts", "#domain/id.ts"],
+    may: [
+      "./http.ts",
+      "#adapters/dynamodb/task-store.ts",
+      "#core/task-scheduler/index.ts",
+      "#config",
+      "#ports/clock.ts",
+      "#domain/id.ts",
+      "node:path",
+    ],
     mayNot: ["#core/task-scheduler/placement.ts", "#protocol/version.ts", "@aws-sdk/client-dynamodb", "hono"],
   },
   { folder: "functions/http", may: [...ENTRY, "#compose/http.ts"], mayNot: [...NOT_ENTRY, "#compose/schedule.ts", "#compose/gateway.ts"] },
@@ -105,7 +113,11 @@ const ROWS: readonly Row[] = [
     may: ["./task.ts", "#api/client.ts", "#domain/id.ts", "commander", "node:fs"],
     mayNot: ["#core/task-scheduler/index.ts", "#adapters/file/object-store.ts", "#ports/clock.ts", "#protocol/version.ts", "../context.ts"],
   },
-  { folder: "local", may: ["./example.ts", "#adapters/dynamodb/client.ts", "#core/task-scheduler/index.ts"], mayNot: ["../cli/main.ts"] },
+  {
+    folder: "local",
+    may: ["./example.ts", "#adapters/dynamodb/client.ts", "#core/task-scheduler/index.ts", "#functions/http/index.ts"],
+    mayNot: ["../cli/main.ts"],
+  },
   { folder: "bench", may: ["./report.ts", "#adapters/dynamodb/client.ts"], mayNot: ["../cli/main.ts"] },
 ];
 
