@@ -106,6 +106,13 @@ export function addCommands(program: Command, around: Surroundings): void {
   addExperiment(program.command("experiment").description("experiments, their tasks and outputs"), around);
   const resource = program.command("resource").description("compute and storage resources");
   leaf(resource.command("list").description("resources by name"), around, async () => (await import("./resource.ts")).resources);
+  const register = resource
+    .command("register <name>")
+    .description("register a compute or storage resource (administrators)")
+    .addOption(new Option("--kind <kind>", "what it is").choices(["LOCAL", "POSIX"]).makeOptionMandatory())
+    .option("--root <folder>", "absolute path of the folder (POSIX)")
+    .option("--open", "every user may use it");
+  leaf(register, around, async () => (await import("./resource.ts")).register);
   const worker = program.command("worker").description("workers");
   leaf(worker.command("list").description("workers that are known now"), around, async () => (await import("./resource.ts")).workers);
 }

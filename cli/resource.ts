@@ -1,4 +1,6 @@
-/** resource list, worker list. */
+/** resource list, resource register, worker list. */
+import { randomUUID } from "node:crypto";
+import { SchedulerError } from "#domain/error.ts";
 import { EXIT } from "./exit-code.ts";
 import { showInstant, table } from "./output.ts";
 import { connect, type Session } from "./session.ts";
@@ -8,6 +10,24 @@ export async function resources(session: Session): Promise<number> {
   const { items } = await client.call("listResources", { signal: session.signal });
   const rows = items.map((r) => [r.name, r.kind, r.kind === "POSIX" ? r.root : "-", showInstant(r.createdAtMs)]);
   session.output.result(items, () => table(["NAME", "KIND", "ROOT", "SINCE"], rows));
+  return EXIT.done;
+}
+
+interface RegisterOptions {
+  readonly kind: "LOCAL" | "POSIX";
+  readonly root?: string;
+  readonly open?: boolean;
+}
+
+export async function register(session: Session, options: RegisterOptions, args: readonly string[]): Promise<number> {
+  const { kind, root, open = false } = options;
+  const name = args[0] ?? "";
+  if ((kind === "POSIX") !== (root !== undefined))
+    throw new SchedulerError("invalid-input", "--root goes with --kind POSIX, and with no other");
+  const body = kind === "POSIX" ? { kind, name, root: root ?? "", open } : { kind, name, open };
+  const client = await connect(session);
+  const made = await client.call("registerResource", { body, idempotencyKey: randomUUID(), signal: session.signal });
+  session.output.result(made, () => [`${made.name}  ${made.kind}  ${made.id}`]);
   return EXIT.done;
 }
 

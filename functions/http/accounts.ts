@@ -30,10 +30,22 @@ const workerOf = (w: Worker): WorkerAnswer => ({
   ...(w.endsAtMs === undefined ? {} : { endsAtMs: w.endsAtMs }),
 });
 
+/** `user:*` stands for every user. */
+const EVERYBODY = { type: "user", id: "*" } as const;
+
 export function createResourceHandlers(deps: HttpDeps): Handlers<"listResources" | "registerResource" | "listWorkers"> {
   return {
     listResources: async () => ({ items: await deps.resources.list() }),
-    registerResource: ({ body, user }) => deps.resources.register({ owner: user.id, resource: body }),
+    registerResource: async ({ body: { open, ...resource }, user }) => {
+      const made = await deps.resources.register({ owner: user.id, resource });
+      const object = { type: made.kind === "LOCAL" ? "compute_resource" : "storage_resource", id: made.id } as const;
+      await deps.authorization.write([
+        { object, relation: "owner", subject: { type: "user", id: user.id } },
+        { object, relation: "deployment", subject: { type: "deployment", id: deps.deploymentId } },
+        ...(open ? [{ object, relation: "user", subject: EVERYBODY }] : []),
+      ]);
+      return made;
+    },
     listWorkers: async () => ({ items: (await deps.workers.list()).map(workerOf) }),
   };
 }

@@ -1,6 +1,6 @@
 /** What the HTTP application asks of the rooms, as small interfaces. */
 
-import type { ResourceRequest } from "#api/schema/resource.ts";
+import type { ResourceSettings } from "#api/schema/resource.ts";
 import type { ExperimentOrchestrator, OutputView } from "#core/experiment-orchestrator/index.ts";
 import type { UserId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
@@ -21,16 +21,20 @@ export interface Accounts {
 }
 
 export interface AuthorizedObject {
-  readonly type: "user" | "deployment" | "experiment";
+  readonly type: "user" | "deployment" | "experiment" | "compute_resource" | "storage_resource";
   readonly id: string;
+}
+
+export interface AuthorizedRelation {
+  readonly object: AuthorizedObject;
+  readonly relation: string;
+  readonly subject: AuthorizedObject;
 }
 
 /** The part of the port that is used here. */
 export interface Authorization {
   check(subject: AuthorizedObject, permission: string, object: AuthorizedObject): Promise<boolean>;
-  write(
-    relations: readonly { readonly object: AuthorizedObject; readonly relation: string; readonly subject: AuthorizedObject }[],
-  ): Promise<void>;
+  write(relations: readonly AuthorizedRelation[]): Promise<void>;
 }
 
 export interface Idempotency {
@@ -57,7 +61,7 @@ export interface HttpDeps {
   readonly resources: {
     list(): Promise<readonly Resource[]>;
     /** Throws `conflict` when the name is taken. */
-    register(request: { readonly owner: UserId; readonly resource: ResourceRequest }): Promise<Resource>;
+    register(request: { readonly owner: UserId; readonly resource: ResourceSettings }): Promise<Resource>;
   };
   readonly workers: { list(): Promise<readonly Worker[]> };
   readonly idempotency: Idempotency;

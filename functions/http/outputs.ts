@@ -9,6 +9,9 @@ import { ARCHIVE_ENTRIES_MAX, ARCHIVE_PAGE, OUTPUT_STREAMED_BYTES_MAX } from "./
 
 type Operations = "listOutputs" | "getOutput" | "getOutputsArchive";
 
+/** Answers that may be larger than a function's result: a host that can stream sends them past the handler. */
+export const isArchivePath = (path: string): boolean => /^\/v1\/experiments\/[^/]+\/outputs\.tar\.gz$/.test(path);
+
 /** RFC 6266; anything unusual in the name is percent-encoded. */
 const attachment = (name: string): string =>
   `attachment; filename="${name.replace(/[^A-Za-z0-9._-]/g, "_")}"; filename*=UTF-8''${encodeURIComponent(name)}`;

@@ -243,6 +243,16 @@ describe("looking", () => {
     expect(out).not.toContain("\u001b");
   });
 
+  it("registers resources for administrators only", async () => {
+    const args = ["resource", "register", "data", "--kind", "POSIX", "--root", "/data", "--open"];
+    const results = await Promise.all([
+      loggedIn(args),
+      loggedIn(args, { env: { AIRAVATA_TOKEN: "token-of-admin" } }),
+      loggedIn(["resource", "register", "data", "--kind", "POSIX"]),
+    ]);
+    expect(results.map((result) => result.code)).toEqual([3, 0, 2]);
+  });
+
   it("cancels", async () => {
     const { code, out } = await loggedIn(["experiment", "cancel", await created()]);
     expect([code, out.includes("CANCELED")]).toEqual([0, true]);

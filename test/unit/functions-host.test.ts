@@ -1,7 +1,7 @@
 import { request } from "node:http";
 import type { APIGatewayProxyEventV2, SQSEvent } from "aws-lambda";
 import { describe, expect, it, vi } from "vitest";
-import { createHttpApp, createLambdaHandler } from "../../functions/http/index.ts";
+import { createHttpApp, createLambdaHandler, isArchivePath } from "../../functions/http/index.ts";
 import { createFunctionsHost, type FunctionsHostOptions } from "../../local/functions-host.ts";
 import { createMemoryMessageQueue } from "../../shared/adapters/memory/message-queue.ts";
 import { createSystemClock } from "../../shared/adapters/system/clock.ts";
@@ -84,7 +84,7 @@ describe("HTTP", () => {
   it("streams what is named to be streamed, beyond what a function may answer", async () => {
     const fake = createFakeHttp();
     const app = createHttpApp(fake.deps);
-    const streams = [{ matches: (path: string) => path.endsWith("/outputs.tar.gz"), fetch: app.fetch }];
+    const streams = [{ matches: isArchivePath, fetch: app.fetch }];
     await using host = await started(httpOf(createLambdaHandler(app), { streams }));
     const headers = { authorization: `Bearer ${tokenOf(ALICE)}`, "content-type": "application/yaml" };
     const { id } = (await (await fetch(`${host.url}/v1/experiments`, { method: "POST", headers, body: EXPERIMENT_YAML })).json()) as {

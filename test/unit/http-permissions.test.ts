@@ -97,6 +97,19 @@ describe("experiments of somebody else", () => {
 });
 
 describe("administration", () => {
+  it("opens a resource to every user only when asked to", async () => {
+    const written: string[] = [];
+    const write = async (relations: readonly { relation: string; subject: { id: string } }[]) =>
+      void written.push(...relations.map((r) => `${r.relation} ${r.subject.id}`));
+    app = createHttpApp({ ...fake.deps, authorization: { ...fake.deps.authorization, write } });
+    expect((await send("registerResource", tokenOf(ADMIN))).status).toBe(201);
+    expect(written).toEqual([`owner ${ADMIN.id}`, "deployment main"]);
+    const body = JSON.stringify({ kind: "LOCAL", name: "shared", open: true });
+    const headers = { authorization: `Bearer ${tokenOf(ADMIN)}`, "content-type": "application/json" };
+    const response = await app.fetch(new Request("http://test/v1/resources", { method: "POST", headers, body }));
+    expect(await response.json()).not.toHaveProperty("open");
+    expect(written).toContain("user *");
+  });
   it.each(administered)("%s refuses everybody else with 403", async (id) => {
     const response = await send(id, tokenOf(ALICE));
     expect(response.status).toBe(403);

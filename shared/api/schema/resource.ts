@@ -25,11 +25,18 @@ export const resource = z.discriminatedUnion("kind", [
 ]) satisfies z.ZodType<Resource>;
 export const resourceList = z.object({ items: z.array(resource).readonly() });
 
+const asked = {
+  name: resourceName,
+  open: z.boolean().default(false).describe("Whether every user may use it; else its owner and administrators"),
+};
+
 export const resourceRequest = z.discriminatedUnion("kind", [
-  z.strictObject({ kind: z.literal("LOCAL"), name: resourceName }),
-  z.strictObject({ kind: z.literal("POSIX"), name: resourceName, root }),
+  z.strictObject({ kind: z.literal("LOCAL"), ...asked }),
+  z.strictObject({ kind: z.literal("POSIX"), ...asked, root }),
 ]);
-export type ResourceRequest = z.output<typeof resourceRequest>;
+type Settings<R> = R extends unknown ? Omit<R, "open"> : never;
+/** What is registered, without who may use it. */
+export type ResourceSettings = Settings<z.output<typeof resourceRequest>>;
 
 const WORKER_STATES = ["READY", "DRAINING", "DEAD"] as const satisfies readonly WorkerState[];
 
