@@ -61,7 +61,7 @@ export function createOutput({ stdout, stderr, env }: Streams, json: boolean): O
   return {
     json,
     live,
-    columns: stderr.columns ?? COLUMNS_DEFAULT,
+    columns: stderr.columns || COLUMNS_DEFAULT,
     result(value, lines) {
       if (json) write(stdout, JSON.stringify(value));
       else for (const text of lines()) write(stdout, text);
@@ -71,7 +71,7 @@ export function createOutput({ stdout, stderr, env }: Streams, json: boolean): O
     error: (text) => void write(stderr, text),
     redraw(lines) {
       const up = drawn > 0 ? `${ESCAPE}[${drawn}A` : "";
-      const shown = fitLines(lines, stderr.columns ?? COLUMNS_DEFAULT, stderr.rows ?? ROWS_DEFAULT);
+      const shown = fitLines(lines, stderr.columns || COLUMNS_DEFAULT, stderr.rows || ROWS_DEFAULT);
       stderr.write(`${up}${shown.map((text) => `\r${ESCAPE}[2K${text}\n`).join("")}${ESCAPE}[0J`);
       drawn = shown.length;
     },
