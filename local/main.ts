@@ -13,7 +13,7 @@ import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { SchedulerError } from "#domain/error.ts";
-import { contextFile } from "../cli/context.ts";
+import { contextFile } from "#cli/context.ts";
 import { openDataFolder } from "./data-folder.ts";
 import { dynoxidePart, freePort } from "./dynoxide.ts";
 import { checkExample, EXAMPLE_FILE } from "./example.ts";
@@ -115,13 +115,13 @@ async function parts(options: Options): Promise<Part[]> {
     {
       name: "functions",
       after: stores,
-      command: (known) => ({ ...node("local/parts/functions.ts"), env: { ...settings(known), AIRAVATA_HTTP_PORT: String(httpPort) } }),
+      command: (known) => ({ ...node("local/functions-part.ts"), env: { ...settings(known), AIRAVATA_HTTP_PORT: String(httpPort) } }),
     },
     {
       name: "gateway",
       after: stores,
       command: (known) => ({
-        ...node("local/parts/gateway.ts"),
+        ...node("local/gateway-part.ts"),
         env: { ...settings(known), AIRAVATA_GATEWAY_PORT: String(known.previous?.port ?? 0), AIRAVATA_WORKERS: String(options.workers) },
       }),
     },

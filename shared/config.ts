@@ -1,4 +1,7 @@
 /** Settings of a process of the deployment: environment > default > error. Parsed once, frozen; secrets are file paths. */
+import { createHash } from "node:crypto";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { z } from "zod";
 
 const schema = z.object({
@@ -40,4 +43,21 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     spicedb: e.AIRAVATA_SPICEDB,
     logLevel: e.AIRAVATA_LOG,
   });
+}
+
+/** Where the embedded default keeps what, below its data folder. */
+export const dataPaths = (config: Config) => ({
+  objects: join(config.dataDir, "objects"),
+  queue: join(config.dataDir, "queue.db"),
+  deploymentKey: join(config.dataDir, "deployment.key"),
+  spicedbKey: join(config.dataDir, "spicedb.key"),
+});
+
+export const readSecret = async (file: string): Promise<string> => (await readFile(file, "utf8")).trim();
+
+/** A key for one purpose, derived from the deployment's key file. */
+export async function deploymentKey(config: Config, purpose: string): Promise<Uint8Array> {
+  return createHash("sha256")
+    .update(`${purpose}\0${await readSecret(dataPaths(config).deploymentKey)}`)
+    .digest();
 }

@@ -1,7 +1,4 @@
 /** What every process of the embedded default opens: state in DynamoDB's API, objects in a folder, the queue in a file. */
-import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
 import { createDynamoAccountStore } from "#adapters/dynamodb/account-store.ts";
 import { createDynamoClient, createDynamoTable } from "#adapters/dynamodb/client.ts";
 import { createDynamoIdempotencyStore } from "#adapters/dynamodb/idempotency-store.ts";
@@ -17,7 +14,7 @@ import { createSpiceDbAuthorization } from "#adapters/spicedb/authorization.ts";
 import { openSqliteMessageQueue } from "#adapters/sqlite/message-queue.ts";
 import { createSystemClock } from "#adapters/system/clock.ts";
 import { createSystemRandom } from "#adapters/system/random.ts";
-import type { Config } from "#config";
+import { type Config, dataPaths, deploymentKey, readSecret } from "#config";
 import { createDataMover, createResults } from "#core/data-mover/index.ts";
 import { createResourceRegistry } from "#core/resource-registry/index.ts";
 import { createPlans, createTaskScheduler, type Hint } from "#core/task-scheduler/index.ts";
@@ -31,13 +28,8 @@ import type { Storage } from "#ports/storage.ts";
 export const SCHEDULE_QUEUE = "schedule";
 /** The object that everything of this installation hangs on in the authorization system. */
 export const DEPLOYMENT_ID = "airavata";
-/** A key for one purpose from the deployment's key file (HMAC-like separation by name). */
-export async function deploymentKey(config: Config, purpose: string): Promise<Uint8Array> {
-  const secret = (await readFile(join(config.dataDir, "deployment.key"), "utf8")).trim();
-  return createHash("sha256").update(`${purpose}\0${secret}`).digest();
-}
-
 export async function openEmbedded(config: Config, part: string) {
+  const paths = dataPaths(config);
   const clock = createSystemClock();
   const random = createSystemRandom();
   const logger = createPinoLogger({ level: config.logLevel, to: "stderr", facts: { part } });
@@ -50,9 +42,9 @@ export async function openEmbedded(config: Config, part: string) {
   await createTable(client, config.table);
   const table = createDynamoTable({ client, table: config.table, clock, random });
   const signingKey = await deploymentKey(config, "signed-urls");
-  const objects = await openFileObjectStore({ folder: join(config.dataDir, "objects"), baseUrl: config.objectsUrl, signingKey, clock });
-  const queue = await openSqliteMessageQueue({ file: join(config.dataDir, "queue.db"), clock });
-  const presharedKey = (await readFile(join(config.dataDir, "spicedb.key"), "utf8")).trim();
+  const objects = await openFileObjectStore({ folder: paths.objects, baseUrl: config.objectsUrl, signingKey, clock });
+  const queue = await openSqliteMessageQueue({ file: paths.queue, clock });
+  const presharedKey = await readSecret(paths.spicedbKey);
   const authorization = createSpiceDbAuthorization({ endpoint: config.spicedb, presharedKey, transport: "plaintext" });
   const stores = {
     tasks: createDynamoTaskStore(table),

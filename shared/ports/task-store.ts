@@ -10,12 +10,10 @@
  * - Reads are strongly consistent. Lists that say "hint" come from an index that may lag, miss or repeat entries.
  * - Implementations store post-images: the caller computed them from what it read; conditions make that safe.
  */
-import type { Capacity } from "#domain/capacity.ts";
 import type { Experiment, Gate, TaskSet } from "#domain/experiment.ts";
 import type { ExperimentId, UserId } from "#domain/id.ts";
 import type { Lease, LeaseKey } from "#domain/lease.ts";
 import type { Segment, SegmentKey } from "#domain/segment.ts";
-import type { WorkerKey } from "#domain/worker.ts";
 
 export type Refuser = "experiment" | "gate" | "set" | "segment" | "lease" | "worker";
 export type WriteOutcome =
@@ -124,11 +122,4 @@ export interface TaskStore {
   liveExperiments(limit: number): Promise<readonly Experiment[]>;
   /** Experiments of an owner, newest first. Hint: may lag. */
   listExperiments(owner: UserId, options: { readonly limit: number; readonly cursor?: string }): Promise<Page<Experiment>>;
-}
-
-/** What a CLOSED lease gives back. */
-export interface Returned {
-  readonly worker: WorkerKey;
-  readonly lease: string;
-  readonly reserved: Capacity;
 }

@@ -46,6 +46,11 @@ interface Odds {
   readonly dropMessage: number;
   readonly stale: number;
   readonly fail: number;
+  /** Some calls hang for seconds: that is where races are. */
+  readonly slow: number;
+  readonly cancels: boolean;
+  /** A third of the seeds: retries racing with skips, closes and completions. */
+  readonly focus: boolean;
   readonly poison: ReadonlySet<string>;
 }
 
@@ -80,12 +85,8 @@ function planSet(name: string, count: number, edges: Partial<PlanSet>): PlanSet 
   };
 }
 
-function createWorld(kernel: Kernel) {
-  const { random } = kernel;
-  const table = createMemoryTable();
-  const rawTasks = createMemoryTaskStore(table);
-  const rawWorkers = createMemoryWorkerStore(table);
-  const objects = new Map<string, string>();
+/** A root set, one task or two for each of its tasks, and a barrier behind them. */
+function drawPlan(random: Kernel["random"]): Plan {
   const roots = SEGMENT_TASKS + random.below(2 * SEGMENT_TASKS);
   const factor = random.pick([1, 1, 2]);
   const sets = [
@@ -93,7 +94,7 @@ function createWorld(kernel: Kernel) {
     planSet("c", roots * factor, { foreach: [0], factor }),
     planSet("b", 1 + random.below(SEGMENT_TASKS), { after: [1] }),
   ];
-  const plan: Plan = {
+  return {
     formatVersion: 1,
     name: "sim",
     labels: {},
@@ -105,14 +106,38 @@ function createWorld(kernel: Kernel) {
     on: [],
     sets,
   };
-  const odds: Odds = {
+}
+
+function drawOdds(random: Kernel["random"]): Odds {
+  return {
     unknown: random.pick([0, 0.05, 0.2]),
     crash: random.pick([0, 0.002, 0.01]),
     dropMessage: random.pick([0, 0.2, 0.5]),
     stale: random.pick([0, 0.2, 0.5]),
     fail: random.pick([0, 0.02, 0.3]),
+    slow: random.pick([0, 0.01, 0.05]),
+    cancels: random.chance(0.15),
+    focus: random.chance(0.33),
     poison: new Set(random.chance(0.3) ? [`0/${random.below(2)}/${random.below(SEGMENT_TASKS)}`] : []),
   };
+}
+
+const LATENCY_MS = 8;
+const WRITES = new Set([
+  ...["createExperiment", "turn", "assign", "commit", "settle", "skip", "skipSet", "reopen", "reopenSet"],
+  ...["register", "drain", "markDead", "removeDead", "putToken"],
+]);
+const HINTS = new Set(["openSegments", "liveExperiments", "workersWithRoom"]);
+
+function createWorld(kernel: Kernel) {
+  const { random } = kernel;
+  const table = createMemoryTable();
+  const rawTasks = createMemoryTaskStore(table);
+  const rawWorkers = createMemoryWorkerStore(table);
+  const objects = new Map<string, string>();
+  const plan = drawPlan(random);
+  const { sets } = plan;
+  const odds = drawOdds(random);
   const checker = createChecker(table, plan);
   let faults = true;
   let violation: Violation | undefined;
@@ -155,27 +180,6 @@ function createWorld(kernel: Kernel) {
     if (faults && random.chance(odds.crash)) p.kill();
   }
 
-  const LATENCY_MS = 8;
-  /** Some calls hang for seconds: that is where races are. */
-  const slow = random.pick([0, 0.01, 0.05]);
-  const WRITES = new Set([
-    "createExperiment",
-    "turn",
-    "assign",
-    "commit",
-    "settle",
-    "skip",
-    "skipSet",
-    "reopen",
-    "reopenSet",
-    "register",
-    "drain",
-    "markDead",
-    "removeDead",
-    "putToken",
-  ]);
-  const HINTS = new Set(["openSegments", "liveExperiments", "workersWithRoom"]);
-
   /** Every method becomes a call of the process: latency, faults, crash points. */
   function through<T extends object>(p: Process, raw: T): T {
     return new Proxy(raw, {
@@ -183,7 +187,7 @@ function createWorld(kernel: Kernel) {
         const method = Reflect.get(target, property) as (...args: unknown[]) => Promise<unknown>;
         const name = String(property);
         return (...args: unknown[]) =>
-          p.call(faults && random.chance(slow) ? 20_000 : LATENCY_MS, async () => {
+          p.call(faults && random.chance(odds.slow) ? 20_000 : LATENCY_MS, async () => {
             if (WRITES.has(name)) return faulty(p, () => method(...args) as Promise<WriteOutcome>);
             maybeCrash(p);
             if (name === "heartbeat" || name === "connect") {
@@ -404,9 +408,6 @@ function createWorld(kernel: Kernel) {
     await hint({ experiment: experiment.id }, 0);
   }
 
-  const cancels = random.chance(0.15);
-  /** A third of the seeds: retries racing with skips, closes and completions. */
-  const focus = random.chance(0.33);
   function meddle(): void {
     const id = experimentId;
     if (random.chance(0.25))
@@ -416,17 +417,17 @@ function createWorld(kernel: Kernel) {
     if (random.chance(0.15))
       invoke("retry", async ({ scheduler }) => scheduler.control.startRetry(id, "op").then(() => scheduler.control.finishRetry(id)));
     if (random.chance(0.2)) invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(id));
-    if (cancels && random.chance(0.02))
+    if (odds.cancels && random.chance(0.02))
       invoke("cancel", ({ scheduler }) =>
         scheduler.control.turn(id, { from: ["RUNNING", "PAUSED", "RETRYING"], change: () => ({ status: "CANCELED" }) }),
       );
     if (random.chance(0.2)) forcedSteal();
     if (random.chance(0.4)) agreedSteal();
-    if (focus) for (let i = 0; i < 3; i++) random.pick([retry, passNow, complete, complete])();
+    if (odds.focus) for (let i = 0; i < 3; i++) random.pick([retry, passNow, complete, complete])();
     if (random.chance(0.15)) random.pick([...agents.values()]).kill();
     if (random.chance(0.1)) random.pick([...agents.values()]).frozenUntilMs = kernel.nowMs() + random.below(300_000);
     if (random.chance(0.05) && gateways.length > 0) random.pick(gateways).process.kill();
-    if (faults) kernel.at(random.below(focus ? 4_000 : 30_000), meddle);
+    if (faults) kernel.at(random.below(odds.focus ? 4_000 : 30_000), meddle);
   }
   const retry = () =>
     invoke("retry", async ({ scheduler }) =>

@@ -23,9 +23,9 @@ const FOLDER_ENTRIES_MAX = 10_000;
 /** A file that changes while it is read is read again. */
 const READ_TRIES = 3;
 
-export const contentKey = (sha256: string): string => `c/${sha256}`;
+const contentKey = (sha256: string): string => `c/${sha256}`;
 
-export interface DataMoverDeps {
+interface DataMoverDeps {
   readonly tasks: TaskStore;
   readonly objects: ObjectStore;
   readonly inputs: InputStore;

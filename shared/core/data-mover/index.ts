@@ -12,8 +12,8 @@ import type { Lease } from "#domain/lease.ts";
 import type { PinnedInput } from "#ports/input-store.ts";
 import type { Plan, PlanSet } from "#domain/plan.ts";
 
-export { createDataMover, type DataMoverDeps } from "./data-mover.ts";
-export { type CommittedAttempt, createResults, type Results } from "./results.ts";
+export { createDataMover } from "./data-mover.ts";
+export { createResults, type Results } from "./results.ts";
 
 /** A file that a worker can fetch: by URL, or right here. */
 export interface StagedFile {

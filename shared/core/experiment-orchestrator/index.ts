@@ -13,7 +13,7 @@ import type { TaskState } from "#domain/task.ts";
 import type { Page } from "#ports/task-store.ts";
 
 export { compilePlan } from "./compile.ts";
-export { createExperimentOrchestrator, type OrchestratorDeps } from "./orchestrator.ts";
+export { createExperimentOrchestrator } from "./orchestrator.ts";
 
 export interface SetProgress {
   readonly set: string;

@@ -19,7 +19,7 @@ import type { TaskStore } from "#ports/task-store.ts";
 
 import type { ExperimentOrchestrator, OutputView, TaskView } from "./index.ts";
 
-export interface OrchestratorDeps {
+interface OrchestratorDeps {
   readonly tasks: TaskStore;
   readonly objects: ObjectStore;
   readonly plans: Plans;

@@ -13,11 +13,9 @@ import { createPass, type Hint, type PassDeps, type PassReport } from "./pass.ts
 import { createSweep } from "./sweep.ts";
 import { createSettlement, type Settlement } from "./settlement.ts";
 
-export type { Control, TurnReport, TurnRequest } from "./control.ts";
-export { parentSegments } from "./eligibility.ts";
-export type { BackCause, Batch } from "./fold.ts";
+export type { Batch } from "./fold.ts";
 export type { Hint, PassReport } from "./pass.ts";
-export { createPlans, PLAN_BYTES_MAX, type Planned, type Plans, planKey } from "./plans.ts";
+export { createPlans, type Plans, planKey } from "./plans.ts";
 export type { SettleReport, SettleRequest } from "./settlement.ts";
 
 export interface TaskScheduler extends Settlement {

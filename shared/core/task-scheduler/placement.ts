@@ -106,6 +106,16 @@ function compare(a: Demand, b: Demand, desk: Desk): number {
   return b.priority - a.priority || own(a) - own(b) || (a.experiment < b.experiment ? -1 : a.experiment > b.experiment ? 1 : 0);
 }
 
+const mayEverRun = (demand: Demand, worker: Worker): boolean =>
+  (demand.pools.length === 0 || demand.pools.includes(worker.pool)) && countFits(demand.need, worker.size, 1) > 0;
+
+const timeLeftMs = (worker: Worker, nowMs: number): number =>
+  worker.endsAtMs === undefined ? Number.POSITIVE_INFINITY : worker.endsAtMs - nowMs - WALLTIME_MARGIN_MS;
+
+/** No task is put on a worker that ends before it: unmeasured ones are taken to need all of their limit. */
+const timeNeededMs = (demand: Demand): number =>
+  demand.taskMs === undefined ? demand.timeLimitMs : Math.min(demand.timeLimitMs, demand.taskMs * 2);
+
 function bestWorker(
   demand: Demand,
   desk: Desk,
@@ -115,10 +125,9 @@ function bestWorker(
   let reason: Refusal = "no-worker-fits";
   let best: { worker: Worker; width: number; leftMs: number } | undefined;
   for (const [worker, room] of desk.free) {
-    if (demand.pools.length > 0 && !demand.pools.includes(worker.pool)) continue;
-    if (countFits(demand.need, worker.size, 1) === 0) continue;
-    const leftMs = worker.endsAtMs === undefined ? Number.POSITIVE_INFINITY : worker.endsAtMs - nowMs - WALLTIME_MARGIN_MS;
-    if (leftMs < (demand.taskMs === undefined ? demand.timeLimitMs : Math.min(demand.timeLimitMs, demand.taskMs * 2))) {
+    if (!mayEverRun(demand, worker)) continue;
+    const leftMs = timeLeftMs(worker, nowMs);
+    if (leftMs < timeNeededMs(demand)) {
       if (reason === "no-worker-fits") reason = "ends-too-soon";
       continue;
     }

@@ -11,14 +11,11 @@ import type { IndexSet } from "#domain/index-set.ts";
 import type { LeaseKey } from "#domain/lease.ts";
 import type { Worker, WorkerKey } from "#domain/worker.ts";
 
-export { createWorkerLifecycle, type WorkerLifecycleDeps } from "./worker-lifecycle.ts";
+export { BEAT_INTERVAL_MS } from "./limits.ts";
+export { createWorkerLifecycle } from "./worker-lifecycle.ts";
 
 /** Name of a gateway's dispatch queue; queue names allow no underscore. */
 export const dispatchQueue = (gateway: GatewayId): string => `dispatch-${gateway.replace("_", "-")}`;
-/** How often agents beat. */
-export const BEAT_INTERVAL_MS = 15_000;
-/** A worker whose last beat is older is expired. */
-export const WORKER_TTL_MS = 90_000;
 
 export interface Introduction {
   readonly pool: string;

@@ -2,28 +2,20 @@ import { createHash } from "node:crypto";
 import { addCapacity, type Capacity } from "#domain/capacity.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
-import { isEmptySet, union } from "#domain/index-set.ts";
+import { type IndexSet, isEmptySet, union } from "#domain/index-set.ts";
 import { type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
-import type { Worker, WorkerKey } from "#domain/worker.ts";
+import { type Worker, type WorkerKey, workerName } from "#domain/worker.ts";
 import { bySegment, type SettleRequest, type TaskScheduler } from "#core/task-scheduler/index.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Logger } from "#ports/logger.ts";
 import type { Random } from "#ports/random.ts";
 import type { TaskStore } from "#ports/task-store.ts";
 import type { WorkerStore } from "#ports/worker-store.ts";
-import { type BeatReport, type Introduction, type LeaseInventory, WORKER_TTL_MS, type WorkerLifecycle } from "./index.ts";
+import type { BeatReport, Introduction, LeaseInventory, WorkerLifecycle } from "./index.ts";
 
-/** Clocks of writers and the reaper may differ by this much. */
-const CLOCK_SKEW_MS = 30_000;
-/** A gateway must be up this long before silence of workers counts: they need time to reconnect. */
-const READMISSION_MS = 120_000;
-/** When more than this share of a pool expires together, the fault is likely ours: wait once more. */
-const MASS_EXPIRY_SHARE = 0.3;
-const WORKERS_SEEN = 10_000;
-const TRIES = 8;
-const PREFETCH_PERCENT_MAX = 400;
+import { CLOCK_SKEW_MS, MASS_EXPIRY_SHARE, PREFETCH_PERCENT_MAX, READMISSION_MS, TRIES, WORKER_TTL_MS, WORKERS_SEEN } from "./limits.ts";
 
-export interface WorkerLifecycleDeps {
+interface WorkerLifecycleDeps {
   readonly tasks: TaskStore;
   readonly workers: WorkerStore;
   readonly scheduler: Pick<TaskScheduler, "settle">;
@@ -126,6 +118,21 @@ async function beat(
   if (outcome.kind === "refused") return worker.session === at.session ? { kind: "unknown" } : { kind: "replaced" };
 
   const agent = new Map(at.inventory.map((i) => [leaseName(i.lease), i]));
+  const { deliver, requests } = compareHeld(worker, agent);
+  const { acknowledge, drop } = await compareUnheld(deps, worker, agent);
+  const folded: LeaseKey[] = [];
+  for (const { key: segment, requests: group } of bySegment(requests)) {
+    for (const r of await deps.scheduler.settle(segment, group)) {
+      if (r.folded) folded.push(r.lease);
+      acknowledge.push({ lease: r.lease, tasks: r.committed });
+      if (r.state !== "OPEN" && !r.undecided) drop.push(r.lease);
+    }
+  }
+  return { kind: "seen", deliver, acknowledge, drop, folded };
+}
+
+/** Leases in the worker's item: those that its agent does not know are delivered, finished and released ones settled. */
+function compareHeld(worker: Worker, agent: ReadonlyMap<string, LeaseInventory>): { deliver: LeaseKey[]; requests: SettleRequest[] } {
   const deliver: LeaseKey[] = [];
   const requests: SettleRequest[] = [];
   for (const name of worker.leases) {
@@ -136,24 +143,21 @@ async function beat(
     else if (!isEmptySet(has.gone) || isEmptySet(has.held))
       requests.push({ lease, back: { tasks: has.gone, cause: "given-back" }, fold: true });
   }
-  const acknowledge: { lease: LeaseKey; tasks: ReturnType<typeof union> }[] = [];
+  return { deliver, requests };
+}
+
+/** Leases that only the agent names: committed parts are acknowledged, and what is not open and its own any more is dropped. */
+async function compareUnheld(deps: WorkerLifecycleDeps, worker: Worker, agent: ReadonlyMap<string, LeaseInventory>) {
+  const acknowledge: { lease: LeaseKey; tasks: IndexSet }[] = [];
   const drop: LeaseKey[] = [];
-  const folded: LeaseKey[] = [];
   for (const [name, has] of agent) {
     if (worker.leases.has(name)) continue;
     const lease = await deps.tasks.readLease(has.lease);
-    if (lease?.state === "OPEN" && lease.worker.id === key.id && lease.worker.incarnation === key.incarnation) continue;
+    if (lease?.state === "OPEN" && workerName(lease.worker) === workerName(worker.key)) continue;
     if (lease !== undefined) acknowledge.push({ lease: has.lease, tasks: union(lease.done, lease.failed) });
     drop.push(has.lease);
   }
-  for (const { key: segment, requests: group } of bySegment(requests)) {
-    for (const r of await deps.scheduler.settle(segment, group)) {
-      if (r.folded) folded.push(r.lease);
-      acknowledge.push({ lease: r.lease, tasks: r.committed });
-      if (r.state !== "OPEN" && !r.undecided) drop.push(r.lease);
-    }
-  }
-  return { kind: "seen", deliver, acknowledge, drop, folded };
+  return { acknowledge, drop };
 }
 
 async function expired(deps: WorkerLifecycleDeps, all: readonly Worker[]): Promise<Worker[]> {

@@ -2,17 +2,17 @@
 import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { readConfig } from "#config";
-import { deploymentKey, DEPLOYMENT_ID, openEmbedded, openRooms, SCHEDULE_QUEUE, type Embedded } from "#compose/embedded.ts";
+import { deploymentKey, readConfig } from "#config";
+import { DEPLOYMENT_ID, openEmbedded, openRooms, SCHEDULE_QUEUE, type Embedded } from "#compose/embedded.ts";
 import { type Accounts, createAccounts } from "#core/accounts/index.ts";
 import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
 import type { ResourceRegistry } from "#core/resource-registry/index.ts";
 import { RELEASE_VERSION } from "#protocol/version.ts";
-import { createHttpApp, createLambdaHandler } from "../../functions/http/index.ts";
-import { createScheduleHandler } from "../../functions/queue/schedule-tasks.ts";
-import { announceReady, exitWithParent } from "../child.ts";
-import { createFunctionsHost } from "../functions-host.ts";
-import { SAMPLE_DATA } from "../sample-data.ts";
+import { createHttpApp, createLambdaHandler } from "#functions/http/index.ts";
+import { createScheduleHandler } from "#functions/queue/schedule-tasks.ts";
+import { announceReady, exitWithParent } from "./child.ts";
+import { createFunctionsHost } from "./functions-host.ts";
+import { SAMPLE_DATA } from "./sample-data.ts";
 
 export const ADMINISTRATOR = "admin";
 const SWEEP_MS = 60_000;

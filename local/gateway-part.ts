@@ -9,11 +9,11 @@ import { type Embedded, openEmbedded, openRooms } from "#compose/embedded.ts";
 import { dispatchQueue } from "#core/worker-lifecycle/index.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { ID_RANDOM_BYTES, makeId, type WorkerId } from "#domain/id.ts";
-import { assignmentOf } from "../../worker/gateway/assignment.ts";
-import { loadOrCreateAuthority } from "../../worker/gateway/certificates.ts";
-import { createGateway, type Gateway } from "../../worker/gateway/gateway.ts";
-import { createGatewayServer } from "../../worker/gateway/server.ts";
-import { announceReady, exitWithParent } from "../child.ts";
+import { assignmentOf } from "#gateway/assignment.ts";
+import { loadOrCreateAuthority } from "#gateway/certificates.ts";
+import { createGateway, type Gateway } from "#gateway/gateway.ts";
+import { createGatewayServer } from "#gateway/server.ts";
+import { announceReady, exitWithParent } from "./child.ts";
 
 const TOKEN_LIFETIME_MS = 3_600_000;
 const GRACE_MS = 3_000;
