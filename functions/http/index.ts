@@ -1,5 +1,4 @@
 /** The HTTP function: `createLambdaHandler(createHttpApp(deps))`. What it needs is put together by a composition root. */
 export { createHttpApp, type HttpApp } from "./app.ts";
 export { isArchivePath } from "./outputs.ts";
-export type { HttpDeps } from "./deps.ts";
-export { createLambdaHandler, type HttpEventHandler } from "./lambda.ts";
+export { createLambdaHandler } from "./lambda.ts";

@@ -3,7 +3,7 @@ import { PROBLEM_CONTENT_TYPE, makeProblem } from "#api/problem.ts";
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 import { RESULT_BYTES_MAX } from "./limits.ts";
 
-export type HttpEventHandler = (event: APIGatewayProxyEventV2) => Promise<APIGatewayProxyStructuredResultV2>;
+type HttpEventHandler = (event: APIGatewayProxyEventV2) => Promise<APIGatewayProxyStructuredResultV2>;
 
 function requestOf(event: APIGatewayProxyEventV2): Request {
   const { method } = event.requestContext.http;
