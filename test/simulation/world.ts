@@ -129,6 +129,23 @@ const WRITES = new Set([
 ]);
 const HINTS = new Set(["openSegments", "liveExperiments", "workersWithRoom"]);
 
+/** Keeps the first violation: it may be found deep inside a process that carries on. */
+function createVerdict() {
+  const verdict = {
+    violation: undefined as Violation | undefined,
+    guard<T>(work: () => T): T | undefined {
+      try {
+        return work();
+      } catch (error) {
+        if (!(error instanceof Violation)) throw error;
+        verdict.violation ??= error;
+        return undefined;
+      }
+    },
+  };
+  return verdict;
+}
+
 function createWorld(kernel: Kernel) {
   const { random } = kernel;
   const table = createMemoryTable();
@@ -140,21 +157,12 @@ function createWorld(kernel: Kernel) {
   const odds = drawOdds(random);
   const checker = createChecker(table, plan);
   let faults = true;
-  let violation: Violation | undefined;
-  const guard = <T>(work: () => T): T | undefined => {
-    try {
-      return work();
-    } catch (error) {
-      if (!(error instanceof Violation)) throw error;
-      violation ??= error;
-      return undefined;
-    }
-  };
+  const verdict = createVerdict();
+  const { guard } = verdict;
   objects.set(planKey("h"), "");
 
-  const nowIso = () => kernel.nowMs();
-  const experimentId = makeId("experiment", nowIso(), random.bytes(10));
-  const workerIds: WorkerId[] = [0, 1, 2].map(() => makeId("worker", nowIso(), random.bytes(10)));
+  const experimentId = makeId("experiment", kernel.nowMs(), random.bytes(10));
+  const workerIds: WorkerId[] = [0, 1, 2].map(() => makeId("worker", kernel.nowMs(), random.bytes(10)));
   const gateways: { process: Process; gateway: Gateway; id: GatewayId }[] = [];
   const agents = new Map<WorkerId, Process>();
 
@@ -267,7 +275,7 @@ function createWorld(kernel: Kernel) {
   function invoke(name: string, work: (room: ReturnType<typeof rooms>) => Promise<unknown>): void {
     const p = kernel.process(`${name}-${++invocations}`, random.below(20_000) - 10_000);
     void work(rooms(p)).catch((error: unknown) => {
-      if (error instanceof Violation) violation ??= error;
+      if (error instanceof Violation) verdict.violation ??= error;
     });
   }
 
@@ -477,8 +485,8 @@ function createWorld(kernel: Kernel) {
         for (const p of agents.values()) p.frozenUntilMs = 0;
       });
       const endMs = kernel.nowMs() + END_MS;
-      await kernel.run(() => violation !== undefined || settled() || kernel.nowMs() > endMs);
-      if (violation !== undefined) throw violation;
+      await kernel.run(() => verdict.violation !== undefined || settled() || kernel.nowMs() > endMs);
+      if (verdict.violation !== undefined) throw verdict.violation;
       if (!settled())
         throw new Violation(
           `stuck: the experiment is ${table.experiments.get(experimentId)?.status} after three hours; open leases ${[...table.leases.values()].filter((l) => l.state === "OPEN").length}`,

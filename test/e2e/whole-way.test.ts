@@ -1,0 +1,123 @@
+/** The whole way with real processes: `npm start`'s supervisor, the command line, real tasks, real files. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+
+const PROJECT = resolve(import.meta.dirname, "../..");
+const START_MS = 60_000;
+const LIMIT_MS = 180_000;
+
+interface Ran {
+  readonly code: number | null;
+  readonly out: string;
+}
+
+let folder: string;
+let env: NodeJS.ProcessEnv;
+let system: ChildProcess | undefined;
+
+function run(file: string, ...args: string[]): Promise<Ran> {
+  return new Promise((done) => {
+    const child = spawn(process.execPath, [join(PROJECT, file), ...args], { env, cwd: folder });
+    let out = "";
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk: Buffer) => (out += chunk.toString()));
+    child.once("exit", (code) => done({ code, out }));
+  });
+}
+
+const airavata = (...args: string[]) => run("cli/main.ts", ...args);
+
+function start(...args: string[]): Promise<ChildProcess> {
+  const child = spawn(process.execPath, [join(PROJECT, "local/main.ts"), "--data-dir", join(folder, "data"), "--port", "0", ...args], {
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let out = "";
+  return new Promise((done, fail) => {
+    const see = (chunk: Buffer) => {
+      out += chunk.toString();
+      if (out.includes("\nready: ") && (out.includes("checked against") || !out.includes("running the example"))) done(child);
+    };
+    child.stdout.on("data", see);
+    child.stderr.on("data", see);
+    child.once("exit", (code) => fail(new Error(`ended with ${code}: ${out}`)));
+    setTimeout(() => fail(new Error(`not ready in time: ${out}`)), START_MS).unref();
+  });
+}
+
+const stop = (child: ChildProcess): Promise<number | null> =>
+  new Promise((done) => {
+    child.once("exit", (code) => done(code));
+    child.kill("SIGTERM");
+  });
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), "whole-way-"));
+  env = { ...process.env, AIRAVATA_CONTEXT: join(folder, "context.json"), NO_COLOR: "1" };
+});
+
+afterAll(async () => {
+  if (system?.exitCode === null) await stop(system);
+  await rm(folder, { recursive: true, force: true });
+});
+
+const SWEEP = `name: sweep
+parameters: {N: {type: int}}
+scripts:
+  SQUARE: |
+    #!/bin/bash
+    echo $((N * N)) > "$OUT"
+  ADD: |
+    #!/bin/bash
+    echo $(( $(cat "$IN") + 1 )) > "$OUT"
+tasks:
+  square:
+    script: SQUARE
+    task_inputs: {N: 1..50}
+    task_outputs: {OUT: square.txt}
+  add:
+    script: ADD
+    foreach: [square]
+    task_inputs: {IN: "\${square.OUT}"}
+    task_outputs: {OUT: sum.txt}
+resources:
+  compute: {cpu: 1, ram_gb: 0.1, time: "0:01:00"}
+`;
+
+describe("the embedded default", () => {
+  test("starts, runs its example with the right result, and ends with 0", { timeout: LIMIT_MS }, async () => {
+    const { code, out } = await run("local/main.ts", "--data-dir", join(folder, "data"), "--port", "0", "--exit");
+    expect(out).toContain("checked against the data: right");
+    expect(code).toBe(0);
+  });
+
+  test("keeps its data over a restart, and a second start on the same data refuses politely", { timeout: LIMIT_MS }, async () => {
+    system = await start();
+    const list = await airavata("experiment", "list", "--json");
+    expect(list.out).toContain("seattle-rain");
+    const second = await run("local/main.ts", "--data-dir", join(folder, "data"), "--port", "0");
+    expect(second.code).toBe(5);
+    expect(second.out).toMatch(/in use|another/i);
+  });
+
+  test("completes a sweep of 50 with foreach 50, each output right", { timeout: LIMIT_MS }, async () => {
+    await writeFile(join(folder, "sweep.yaml"), SWEEP);
+    const ran = await airavata("experiment", "run", join(folder, "sweep.yaml"));
+    expect(ran.out).toContain("100/100");
+    expect(ran.code).toBe(0);
+    const id = /exp_[0-9a-z]{26}/.exec(ran.out)?.[0] as string;
+    const to = join(folder, "outputs");
+    expect((await airavata("experiment", "download", id, "--to", to)).code).toBe(0);
+    expect((await readdir(join(to, "add"))).length).toBe(50);
+    for (let i = 0; i < 50; i++) {
+      expect((await readFile(join(to, "add", String(i), "sum.txt"), "utf8")).trim()).toBe(String((i + 1) ** 2 + 1));
+    }
+  });
+
+  test("drains and ends with 0 in seconds at SIGTERM", { timeout: LIMIT_MS }, async () => {
+    const code = await stop(system as ChildProcess);
+    expect(code).toBe(0);
+  });
+});
