@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import * as codec from "#adapters/dynamodb/codec.ts";
-import { experimentKey, leaseKey, segmentKey, setKey, workerKey } from "#adapters/dynamodb/keys.ts";
+import { experimentKey, leaseKey, roomShard, segmentKey, setKey, spotAt, spotOf, workerKey } from "#adapters/dynamodb/keys.ts";
 import type { Capacity } from "#domain/capacity.ts";
 import { EXPERIMENT_STATES, type Experiment, type TaskSet } from "#domain/experiment.ts";
 import { type IndexSet, rangeSet, setOf } from "#domain/index-set.ts";
@@ -187,6 +187,23 @@ describe("items of the table", () => {
         expect(named(leaseKey({ ...k, epoch })) < named(leaseKey({ ...k, epoch: epoch + 1 }))).toBe(true);
       }),
     );
+  });
+});
+
+describe("places in the room index", () => {
+  it("spread evenly, whatever the ids have in common", () => {
+    const keys = Array.from({ length: 10_000 }, (_, n) => ({ id: workerId(n), incarnation: 1 }));
+    const tenth = (spot: string) => Math.floor((Number.parseInt(spot, 16) / 2 ** 32) * 10);
+    for (const [placeOf, places] of [
+      [(k: Worker["key"]) => tenth(spotOf(k)), 10],
+      [roomShard, 4],
+    ] as const) {
+      const counts = new Map<unknown, number>();
+      for (const k of keys) counts.set(placeOf(k), (counts.get(placeOf(k)) ?? 0) + 1);
+      expect(counts.size).toBe(places);
+      for (const n of counts.values()) expect(Math.abs((n * places) / keys.length - 1)).toBeLessThan(0.15);
+    }
+    expect([spotAt(0), spotAt(0.5), spotAt(1 - 2 ** -53)]).toEqual(["00000000", "80000000", "ffffffff"]);
   });
 });
 

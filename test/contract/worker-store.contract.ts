@@ -206,6 +206,22 @@ function listCases(now: () => Case): void {
     expect(await workers.liveWorkers(100)).toHaveLength(8);
   });
 
+  it("finds the few with room among many that are full", async () => {
+    const { subject, workers } = now();
+    await subject.tasks.createExperiment(anExperiment(), [aSet()]);
+    const full = { ...SLOT, cpuMilli: aWorker().free.cpuMilli };
+    let segment = anUnbornSegment();
+    for (let n = 2; n <= 21; n++) {
+      const worker = { id: workerId(n), incarnation: 1 };
+      await workers.register({ worker: aWorker({ key: worker }), expectHead: 0 });
+      if (n % 10 === 0) continue;
+      const change = anAssign({ segment, born: segment.version > 0 }, [{ worker, hold: range(n, n + 1), reserved: full }]);
+      expect(await subject.tasks.assign(change)).toEqual(DONE);
+      segment = change.segment.post;
+    }
+    for (let round = 0; round < 5; round++) expect(ids(await workers.workersWithRoom(3))).toEqual([1, 10, 20].map(workerId).sort());
+  });
+
   it("leaves out a worker that is full until it has room again, also over a heartbeat", async () => {
     const { subject, workers } = now();
     await subject.tasks.createExperiment(anExperiment(), [aSet()]);

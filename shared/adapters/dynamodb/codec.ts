@@ -30,6 +30,7 @@ import {
   segmentKey,
   segmentOf,
   setKey,
+  spotOf,
   workerKey,
   workerOf,
 } from "./keys.ts";
@@ -260,6 +261,7 @@ export const workerItem = (w: Worker): Item => ({
   host: text(w.host),
   version: text(w.version),
   live: text(liveWorkerShard(w.key)),
+  spot: text(spotOf(w.key)),
   ...(hasRoom(w) ? { room: text(roomShard(w.key)) } : {}),
 });
 

@@ -9,7 +9,7 @@
  * | segment     | Q#<e>#<s>#<n>        | SEG          | open <e>                       | get; batch get of a run of numbers; `open`  |
  * | lease       | Q#<e>#<s>#<n>        | L#<epoch>    |                                | get; query of the partition, falling epoch  |
  * | head        | WK#<w>               | HEAD         |                                | get                                         |
- * | worker      | WK#<w>#<inc>         | W            | live W#<i>; room R#<i>         | get; `live`; `room`, then a batch get       |
+ * | worker      | WK#<w>#<inc>         | W            | live W#<i>; room R#<i>, spot   | get; `live`; `room`, then a batch get       |
  * | join token  | T#<hash>             | T            |                                | update only (used once); ttl                |
  * | gateway     | GW                   | <g>          |                                | query of the partition (there are few); ttl |
  * | user        | U#<u>                | U            |                                | get                                         |
@@ -19,8 +19,8 @@
  * | answer      | AN#<digest>          | AN           |                                | get; ttl                                    |
  * | format      | FORMAT               | FORMAT       |                                | conditional put when the table is opened    |
  *
- * Indexes are KEYS_ONLY: an update that leaves their attributes alone costs nothing there. `live`, `open` and `room`
- * sort by pk, `owner` by ownerAt. <i> spreads an index over {@link INDEX_SHARDS} partitions. What an index names is read again
+ * Indexes are KEYS_ONLY: an update that leaves their attributes alone costs nothing there. `live` and `open` sort
+ * by pk, `owner` by ownerAt, `room` by spot, a digest of the worker's id: a reader starts anywhere, so that readers spread. <i> spreads an index over {@link INDEX_SHARDS} partitions. What an index names is read again
  * from the table before use (G5: indexes are hints).
  *
  * `room` may name a worker that is full: an assignment can't know that it took the last of it. It never misses one that
@@ -40,7 +40,7 @@ export interface ItemKey {
 export const INDEXES = {
   live: { hash: "live", range: "pk" },
   open: { hash: "open", range: "pk" },
-  room: { hash: "room", range: "pk" },
+  room: { hash: "room", range: "spot" },
   owner: { hash: "owner", range: "ownerAt" },
 } as const;
 export type IndexName = keyof typeof INDEXES;
@@ -106,11 +106,24 @@ export const liveWorkerShard = (k: WorkerKey): string => `W#${shardOf(k.id, INDE
 export const roomShard = (k: WorkerKey): string => `R#${shardOf(k.id, INDEX_SHARDS)}`;
 export const shardsOf = (prefix: "X" | "W" | "R"): string[] => Array.from({ length: INDEX_SHARDS }, (_, i) => `${prefix}#${i}`);
 
-/** FNV-1a: spreads, nothing else. */
-function shardOf(text: string, shards: number): number {
+const shardOf = (text: string, shards: number): number => spread(text) % shards;
+
+const SPOTS = 2 ** 32;
+/** A place in the `room` index; `share` in [0, 1) says which, from the first to the last. */
+export const spotAt = (share: number): string =>
+  Math.floor(share * SPOTS)
+    .toString(16)
+    .padStart(8, "0");
+/** Of the whole name with a suffix, so that it doesn't depend on the shard. */
+export const spotOf = (k: WorkerKey): string => spotAt(spread(`${workerName(k)} spot`) / SPOTS);
+
+/** FNV-1a with a last mix (of MurmurHash3), since FNV's high bits hardly see the last characters. Spreads, nothing else. */
+function spread(text: string): number {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash >>> 0) % shards;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
 }
 
 /** Place in the `owner` index: by time, then by id. */

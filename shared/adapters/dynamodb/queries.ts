@@ -45,63 +45,77 @@ export interface IndexQuery {
   readonly limit: number;
   readonly start?: Item;
   readonly newestFirst?: boolean;
+  /** Bound of the index's range attribute. */
+  readonly range?: { readonly is: ">=" | "<"; readonly value: string };
 }
 
-export function queryIndex(table: DynamoTable, query: IndexQuery): Promise<IndexPage> {
+export function queryIndex(table: DynamoTable, { index, shard, limit, start, newestFirst, range }: IndexQuery): Promise<IndexPage> {
+  const names = { "#hash": INDEXES[index].hash, ...(range === undefined ? {} : { "#range": INDEXES[index].range }) };
   return table.query({
-    IndexName: query.index,
-    KeyConditionExpression: "#hash = :shard",
-    ExpressionAttributeNames: { "#hash": INDEXES[query.index].hash },
-    ExpressionAttributeValues: { ":shard": text(query.shard) },
-    Limit: query.limit,
-    ScanIndexForward: query.newestFirst !== true,
-    ...(query.start === undefined ? {} : { ExclusiveStartKey: query.start }),
+    IndexName: index,
+    KeyConditionExpression: range === undefined ? "#hash = :shard" : `#hash = :shard AND #range ${range.is} :range`,
+    ExpressionAttributeNames: names,
+    ExpressionAttributeValues: { ":shard": text(shard), ...(range === undefined ? {} : { ":range": text(range.value) }) },
+    Limit: limit,
+    ScanIndexForward: newestFirst !== true,
+    ...(start === undefined ? {} : { ExclusiveStartKey: start }),
   });
+}
+
+/** Pages of a shard, INDEX_PAGES_MAX at most. */
+async function* pagesOf(table: DynamoTable, query: IndexQuery): AsyncGenerator<readonly ItemKey[]> {
+  let start: Item | undefined;
+  for (let page = 0; page < INDEX_PAGES_MAX; page++) {
+    const { items, last } = await queryIndex(table, { ...query, ...(start === undefined ? {} : { start }) });
+    yield items.map(keyOf);
+    if (last === undefined) return;
+    start = last;
+  }
 }
 
 /** Up to `limit` keys of one shard. */
 export async function keysOfShard(table: DynamoTable, query: IndexQuery): Promise<ItemKey[]> {
   const keys: ItemKey[] = [];
-  let start = query.start;
-  for (let page = 0; page < INDEX_PAGES_MAX && keys.length < query.limit; page++) {
-    const { items, last } = await queryIndex(table, {
-      ...query,
-      limit: query.limit - keys.length,
-      ...(start === undefined ? {} : { start }),
-    });
-    keys.push(...items.map(keyOf));
-    if (last === undefined) break;
-    start = last;
+  for await (const page of pagesOf(table, query)) {
+    keys.push(...page);
+    if (keys.length >= query.limit) break;
   }
-  return keys;
+  return keys.slice(0, query.limit);
+}
+
+export interface IndexRead<T> {
+  readonly index: IndexName;
+  readonly shards: readonly string[];
+  readonly limit: number;
+  /** Where in the range to start; what lies before it comes last. Default: at the beginning. */
+  readonly from?: string;
+  readonly read: (item: Item) => T;
+  readonly accept: (value: T) => boolean;
 }
 
 /**
- * Up to `limit` values that `accept` takes, from all shards of an index, as the table has them now. Goes on where an
- * index names what is no longer so, INDEX_PAGES_MAX pages of each shard at most.
+ * Up to `limit` values that `accept` takes, from all shards of an index in turn, as the table has them now. Goes on where
+ * the index names what is no longer so.
  */
-export async function readThrough<T>(
-  table: DynamoTable,
-  index: IndexName,
-  options: {
-    readonly shards: readonly string[];
-    readonly limit: number;
-    readonly read: (item: Item) => T;
-    readonly accept: (value: T) => boolean;
-  },
-): Promise<T[]> {
-  const { limit, read, accept } = options;
+export async function readThrough<T>(table: DynamoTable, wanted: IndexRead<T>): Promise<T[]> {
+  const { index, limit, from, read, accept } = wanted;
+  const ranges = from === undefined ? [{}] : ([">=", "<"] as const).map((is) => ({ range: { is, value: from } }));
   const fromShard = async (shard: string): Promise<T[]> => {
     const found: T[] = [];
-    let start: Item | undefined;
-    for (let page = 0; page < INDEX_PAGES_MAX && found.length < limit; page++) {
-      const { items, last } = await queryIndex(table, { index, shard, limit, ...(start === undefined ? {} : { start }) });
-      found.push(...(await table.getAll(items.map(keyOf))).map(read).filter(accept));
-      if (last === undefined) break;
-      start = last;
+    for (const range of ranges) {
+      for await (const keys of pagesOf(table, { index, shard, limit, ...range })) {
+        found.push(...(await table.getAll(keys)).map(read).filter(accept));
+        if (found.length >= limit) return found;
+      }
     }
     return found;
   };
-  const all = await Promise.all(options.shards.map(fromShard));
-  return all.flat().slice(0, limit);
+  return inTurn(await Promise.all(wanted.shards.map(fromShard)), limit);
+}
+
+/** The first of each list, then the second of each, and so on. */
+function inTurn<T>(lists: readonly (readonly T[])[], limit: number): T[] {
+  const longest = Math.max(...lists.map((list) => list.length));
+  const places = Array.from({ length: longest }, (_, place) => lists.flatMap((list) => list.slice(place, place + 1)));
+  return places.flat().slice(0, limit);
 }

@@ -103,7 +103,8 @@ export function createDynamoTaskStore(table: DynamoTable): TaskStore {
     },
 
     openSegments: async (id, limit) => (await keysOfShard(table, { index: "open", shard: id, limit })).map((k) => segmentOf(k.pk)),
-    liveExperiments: (limit) => readThrough(table, "live", { shards: shardsOf("X"), limit, read: experimentFrom, accept: (e) => e.live }),
+    liveExperiments: (limit) =>
+      readThrough(table, { index: "live", shards: shardsOf("X"), limit, read: experimentFrom, accept: (e) => e.live }),
     listExperiments: (owner, options) => listExperiments(table, owner, options),
   };
 }

@@ -7,7 +7,7 @@ import type { DynamoTable, Write } from "./client.ts";
 import { gatewayFrom, gatewayItem, type Item, keyItem, number, numberOf, text, textOf, workerFrom, workerItem } from "./codec.ts";
 import * as when from "./conditions.ts";
 import { readPartition, readThrough } from "./queries.ts";
-import { GATEWAY_PARTITION, gatewayKey, headKey, shardsOf, tokenKey, workerKey } from "./keys.ts";
+import { GATEWAY_PARTITION, gatewayKey, headKey, shardsOf, spotAt, tokenKey, workerKey } from "./keys.ts";
 
 /** An old incarnation that is removed between our read and our write makes us read again, so often at most. */
 const REGISTER_ROUNDS_MAX = 3;
@@ -55,8 +55,12 @@ export function createDynamoWorkerStore(table: DynamoTable): WorkerStore {
       const { kind } = await table.write({ by: "worker", index: 0, kind: "delete", key: workerKey(key), condition });
       return kind === "refused" ? { kind, by: "worker", index: 0 } : { kind };
     },
-    workersWithRoom: (limit) => readThrough(table, "room", { shards: shardsOf("R"), limit, read: workerFrom, accept: hasRoom }),
-    liveWorkers: (limit) => readThrough(table, "live", { shards: shardsOf("W"), limit, read: workerFrom, accept: () => true }),
+    // From anywhere on: schedulers that run at once see different workers first.
+    workersWithRoom: (limit) => {
+      const from = spotAt(table.random.next());
+      return readThrough(table, { index: "room", shards: shardsOf("R"), limit, from, read: workerFrom, accept: hasRoom });
+    },
+    liveWorkers: (limit) => readThrough(table, { index: "live", shards: shardsOf("W"), limit, read: workerFrom, accept: () => true }),
     ...tokens(table),
     ...gateways(table),
   };
