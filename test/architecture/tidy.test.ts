@@ -60,3 +60,10 @@ describe("no project of tests is empty", () => {
     expect(globSync(`test/${project}/**/*.test.ts`, { cwd: root })).not.toEqual([]);
   });
 });
+
+test("every runtime dependency has its reason in docs/decisions", () => {
+  const { dependencies, optionalDependencies } = JSON.parse(readFileSync(`${root}/package.json`, "utf8")) as Record<string, object>;
+  const decision = readFileSync(`${root}/docs/decisions/0001-dependencies.md`, "utf8");
+  const unexplained = Object.keys({ ...dependencies, ...optionalDependencies }).filter((name) => !decision.includes(`| \`${name}\``));
+  expect(unexplained).toEqual([]);
+});
