@@ -8,7 +8,7 @@ import { type Accounts, createAccounts } from "#core/accounts/index.ts";
 import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
 import type { ResourceRegistry } from "#core/resource-registry/index.ts";
 import { RELEASE_VERSION } from "#protocol/version.ts";
-import { createHttpApp, createLambdaHandler } from "#functions/http/index.ts";
+import { createHttpApp, createLambdaHandler, isArchivePath } from "#functions/http/index.ts";
 import { createScheduleHandler } from "#functions/queue/schedule-tasks.ts";
 import { announceReady, exitWithParent } from "./child.ts";
 import { createFunctionsHost } from "./functions-host.ts";
@@ -76,7 +76,12 @@ async function main(): Promise<void> {
     version: RELEASE_VERSION,
   });
   const host = createFunctionsHost({
-    http: { handler: createLambdaHandler(app), host: "127.0.0.1", port: Number(process.env.AIRAVATA_HTTP_PORT ?? "0") },
+    http: {
+      handler: createLambdaHandler(app),
+      streams: [{ matches: isArchivePath, fetch: app.fetch }],
+      host: "127.0.0.1",
+      port: Number(process.env.AIRAVATA_HTTP_PORT ?? "0"),
+    },
     messages: e.queue,
     queues: [
       {

@@ -51,7 +51,11 @@ export function createWorkerLifecycle(deps: WorkerLifecycleDeps): WorkerLifecycl
         const head = await workers.readHead(id);
         const worker = newWorker({ id, incarnation: head + 1 }, as, clock.now());
         const outcome = await workers.register({ worker, expectHead: head });
-        if (outcome.kind === "done") return worker.key;
+        if (outcome.kind === "done") {
+          // The old incarnation is DEAD now and runs nothing: its tasks need not wait for the timer.
+          if (head > 0) await reclaim(deps, { id, incarnation: head });
+          return worker.key;
+        }
         await clock.sleep(random.next() * 50 * (i + 1));
       }
       throw new SchedulerError("unavailable", `worker ${id} could not be registered; it tries again`);
