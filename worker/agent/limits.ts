@@ -56,3 +56,8 @@ export const KEPT_DIRECTORIES_MAX = 100;
 export const SHEBANG_BYTES_MAX = 255;
 /** What one timer can wait for. */
 export const TIMER_MS_MAX = 2 ** 31 - 1;
+
+/** Co-processes that start programs: how many wait for work, and how often one is used. */
+export const IDLE_STARTERS_MAX = 64;
+export const STARTER_USES_MAX = 1_000;
+export const STARTER_READY_MS = 10_000;

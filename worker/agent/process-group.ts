@@ -13,6 +13,12 @@ export class StartError extends Error {
 export interface Ending {
   readonly exitCode: number | null;
   readonly signal: NodeJS.Signals | null;
+  /** CPU of the leader and all it waited for, where the starter knows. */
+  readonly cpuMs?: number;
+  /** Others of the group were alive, and have been killed. */
+  readonly othersKilled?: boolean;
+  /** The starter is gone: how the program ended, or whether, is not known. */
+  readonly lost?: boolean;
 }
 
 export interface ProcessGroup {
@@ -27,36 +33,43 @@ export interface ProcessGroup {
 
 export interface Tail {
   push(chunk: Buffer): void;
-  text(): string;
+  endsWith(end: Buffer): boolean;
+  /** Without `end`, where it is the end. */
+  text(end?: Buffer): string;
 }
 
-/** Keeps the last `bytesMax` bytes; holds at most one chunk more. */
-export function createTail(bytesMax: number): Tail {
+/** Keeps the last `bytesMax` bytes, and an end of `endBytes` behind them; holds at most as much again. */
+export function createTail(bytesMax: number, endBytes = 0): Tail {
+  const heldMax = bytesMax + endBytes;
   let chunks: Buffer[] = [];
   let bytes = 0;
   let truncated = false;
+  const keep = (all: Buffer): void => {
+    truncated ||= all.length > heldMax;
+    chunks = [Buffer.from(all.subarray(Math.max(0, all.length - heldMax)))]; // a copy: the pool behind the chunk can go
+    bytes = Math.min(all.length, heldMax);
+  };
+  const joined = (): Buffer => {
+    if (chunks.length !== 1) chunks = [Buffer.concat(chunks)];
+    return chunks[0] as Buffer;
+  };
+  const endsWith = (end: Buffer): boolean => bytes >= end.length && joined().subarray(-end.length).equals(end);
   return {
     push(chunk) {
-      if (chunk.length >= bytesMax) {
-        truncated ||= bytes > 0 || chunk.length > bytesMax;
-        chunks = [Buffer.from(chunk.subarray(chunk.length - bytesMax))]; // a copy: the pool behind the chunk can go
-        bytes = bytesMax;
-        return;
-      }
+      truncated ||= bytes > 0 && chunk.length >= heldMax;
+      if (chunk.length >= heldMax) return keep(chunk);
       chunks.push(chunk);
       bytes += chunk.length;
-      if (bytes < 2 * bytesMax && chunks.length < 256) return;
-      const all = Buffer.concat(chunks);
-      truncated ||= all.length > bytesMax;
-      chunks = [Buffer.from(all.subarray(Math.max(0, all.length - bytesMax)))];
-      bytes = chunks[0]?.length ?? 0;
+      if (bytes >= 2 * heldMax || chunks.length >= 256) keep(joined());
     },
-    text() {
-      const all = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : Buffer.concat(chunks);
-      let start = Math.max(0, all.length - bytesMax);
+    endsWith,
+    text(end) {
+      const all = joined();
+      const stop = end !== undefined && endsWith(end) ? all.length - end.length : all.length;
+      let start = Math.max(0, stop - bytesMax);
       // A character cut in two at the front is left out.
       if (truncated || start > 0) for (let cut = 0; cut < 3 && ((all[start] ?? 0) & 0xc0) === 0x80; cut++) start++;
-      return all.toString("utf8", start);
+      return all.toString("utf8", start, stop);
     },
   };
 }
@@ -82,16 +95,20 @@ export interface Program {
 /** Enters the cgroup before the program exists; where that fails, the program runs sampled instead. */
 const ENTER_AND_RUN = 'echo 0 2>/dev/null >"$0"; exec "$@"';
 
-function startChild({ command, cwd, environment, cgroupEntrance }: Program): ChildProcess {
-  const [file, ...args] = cgroupEntrance === undefined ? command : (["/bin/sh", "-c", ENTER_AND_RUN, cgroupEntrance, ...command] as const);
+export function commandLine({ command, cgroupEntrance }: Program): readonly [string, ...string[]] {
+  return cgroupEntrance === undefined ? command : ["/bin/sh", "-c", ENTER_AND_RUN, cgroupEntrance, ...command];
+}
+
+function startChild(program: Program): ChildProcess {
+  const [file, ...args] = commandLine(program);
   try {
-    return spawn(file, args, { cwd, env: environment, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    return spawn(file, args, { cwd: program.cwd, env: program.environment, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   } catch (error) {
-    throw startError(file, error);
+    throw startErrorOf(file, error);
   }
 }
 
-function startError(file: string, error: unknown): Error {
+export function startErrorOf(file: string, error: unknown): Error {
   const code = codeOf(error);
   // EACCES and EPERM are the interpreter's here: our own directory has just been made.
   if (isMachineCode(code) && code !== "EACCES" && code !== "EPERM")
@@ -110,7 +127,7 @@ export async function startGroup(program: Program): Promise<ProcessGroup> {
   const { pid, stdout, stderr } = child;
   if (pid === undefined || stdout === null || stderr === null) {
     const error = await new Promise((resolve) => child.once("error", resolve));
-    throw startError(program.command[0], error);
+    throw startErrorOf(program.command[0], error);
   }
   child.on("error", () => undefined); // a signal that could not be sent: the group is dead already
   const out = drain(stdout);

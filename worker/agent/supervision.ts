@@ -5,7 +5,7 @@ import { DISK_POLL_DUTY, DISK_POLL_MS, TIMER_MS_MAX } from "./limits.ts";
 import type { OrphanHunt } from "./orphans.ts";
 import type { Ending, ProcessGroup } from "./process-group.ts";
 import { measureTree } from "./sandbox.ts";
-import type { Sampler } from "./usage.ts";
+import type { Sampler, Watch } from "./usage.ts";
 
 export interface Stop {
   readonly cause: FailureCause | "abort";
@@ -113,14 +113,14 @@ export async function supervise(of: Supervision, tools: SupervisionTools): Promi
   clearTimeout(kill);
   signal.removeEventListener("abort", abort);
   for (const release of releases) release();
-  const used = await bury(of, tools, watch);
+  const used = await bury(of, tools, watch, ending.cpuMs);
   if (used.outOfMemory) stop ??= { cause: "out-of-memory", message: `reached its memory limit of ${inMib(limits.memoryBytes)}` };
   return { ending, stop, wallMs: Math.round(wallMs), cpuMs: used.cpuMs, memoryPeakBytes: used.memoryPeakBytes };
 }
 
 /** The leader is gone: so must be the rest. */
-async function bury({ group, mark, cgroup }: Supervision, { hunt }: SupervisionTools, watch: ReturnType<Sampler["watch"]>) {
-  const [sampled] = await Promise.all([watch.end(), cgroup?.kill()]);
+async function bury({ group, mark, cgroup }: Supervision, { hunt }: SupervisionTools, watch: Watch, cpuMs: number | undefined) {
+  const [sampled] = await Promise.all([watch.end(cpuMs), cgroup?.kill()]);
   watch.killSeen();
   await hunt.end(mark, group.pid);
   if (cgroup === undefined) return { ...sampled, outOfMemory: false };

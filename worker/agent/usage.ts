@@ -3,16 +3,16 @@
  *
  * Precision. Memory: the sum of the resident pages of all processes of the attempt at the worst sample (pages shared by several
  * processes count once for each); zero for attempts that ended before their first sample (50 ms). CPU: for the leader and all
- * that was waited for, what the kernel charged to *us* when we reaped the leader, in ticks of 10 ms (attempts reaped within one
- * turn of the event loop share the sum by their durations); for descendants nobody waited for, the last sample.
+ * that was waited for, what the kernel charged to the process that reaped the leader, in ticks of 10 ms (where that is this one,
+ * attempts reaped within one turn of the event loop share the sum by their durations); for descendants nobody waited for, the last sample.
  */
 import { availableParallelism } from "node:os";
 import { FIRST_SAMPLE_MS, FOREIGN_MEMORY_MS, SAMPLE_INTERVAL_MS } from "./limits.ts";
 import { hasProcessTable, listProcesses, type ProcessFacts, readFacts, readProportionalBytes, signalProcess } from "./process-table.ts";
 
 export interface Watch {
-  /** Call once, when the leader has ended: ends the watch. */
-  end(): Promise<{ readonly cpuMs: number; readonly memoryPeakBytes: number }>;
+  /** Call once, when the leader has ended: ends the watch. `reapedCpuMs`: from whoever reaped it, if that was not this process. */
+  end(reapedCpuMs: number | undefined): Promise<{ readonly cpuMs: number; readonly memoryPeakBytes: number }>;
   /** Kills members seen in samples that still live, wherever they have moved. Call after `end`. */
   killSeen(): void;
 }
@@ -21,6 +21,8 @@ export interface Sampler {
   /** `onMemory` is told once, when the attempt is above `memoryBytesMax` (0 = no limit). */
   watch(leader: number, memoryBytesMax: number, onMemory: (bytes: number) => void): Watch;
 }
+
+const NOTHING_SEEN: ReadonlyMap<number, number> = new Map();
 
 interface Watched {
   readonly leader: number;
@@ -102,7 +104,8 @@ function createReapedCpu() {
     });
 }
 
-export function createSampler(): Sampler {
+/** `starters`: parents of attempts that are not part of one; what is below them may become ours at any moment. */
+export function createSampler(starters: ReadonlySet<number>): Sampler {
   const watches = new Map<number, Watched>();
   const reapedCpu = hasProcessTable ? createReapedCpu() : undefined;
   let foreign = new Set<number>();
@@ -127,7 +130,8 @@ export function createSampler(): Sampler {
 
   async function sample(): Promise<void> {
     const table = await readTable();
-    const leaders = new Map([...watches].map(([leader, watched]) => [leader, watched.seen]));
+    const leaders = new Map<number, ReadonlyMap<number, number>>([...watches].map(([leader, watched]) => [leader, watched.seen]));
+    for (const starter of starters) leaders.set(starter, NOTHING_SEEN);
     const members = new Map<number, ProcessFacts[]>();
     for (const [pid, owner] of assignProcesses(table, leaders)) {
       const facts = table.get(pid);
@@ -174,10 +178,11 @@ export function createSampler(): Sampler {
       watches.set(leader, watched);
       if (hasProcessTable) schedule();
       return {
-        async end() {
+        async end(reapedCpuMs) {
           watched.told = true;
           if (watches.get(leader) === watched) watches.delete(leader);
-          const cpuMs = reapedCpu === undefined ? 0 : await reapedCpu(watched);
+          const ownCpuMs = reapedCpuMs ?? (await reapedCpu?.(watched)) ?? 0;
+          const cpuMs = Math.max(ownCpuMs, Math.round(watched.cpuMs));
           return { cpuMs, memoryPeakBytes: watched.memoryPeakBytes };
         },
         killSeen() {
