@@ -167,5 +167,10 @@ export function settleWorkerCases(now: () => Case): void {
     await refuses(() => tasks.settle(closing({ id: workerId(9), incarnation: 1 })), "worker");
     const both = aSettle(from, [first, { ...second, worker: W2 }], { give: range(0, 20) });
     await refuses(() => tasks.settle(both), "worker", 1);
+    // The worker holds the first of these two and not the other.
+    const elsewhere = anAssign({ segment: from, born: true }, [{ worker: W2, hold: range(30, 40) }]);
+    expect(await tasks.assign(elsewhere)).toEqual(DONE);
+    const foreign = { ...(elsewhere.leases[0] as Lease), worker: W1 };
+    await refuses(async () => tasks.settle(aSettle(await segment(), [first, foreign], { give: range(0, 40) })), "worker", 0);
   });
 }

@@ -103,6 +103,14 @@ function registrationCases(now: () => Case): void {
     await refuses(() => workers.register({ worker: aWorker({ key: { id: workerId(7), incarnation: 2 } }), expectHead: 1 }));
   });
 
+  it("never gives an incarnation again, even when its item is gone (G3)", async () => {
+    const { workers, refuses } = now();
+    await workers.register({ worker: second, expectHead: 1 });
+    await workers.markDead(second.key, 0);
+    expect(await workers.removeDead(second.key)).toEqual(DONE);
+    await refuses(() => workers.register({ worker: second, expectHead: 1 }));
+  });
+
   it("lets one of eight register", async () => {
     const { workers } = now();
     const outcomes = await Promise.all(Array.from({ length: 8 }, () => workers.register({ worker: second, expectHead: 1 })));
