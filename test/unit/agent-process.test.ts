@@ -238,3 +238,54 @@ describe("the directory of an attempt", () => {
     await broken.remove();
   });
 });
+
+describe.each(["auto", "off"] as const)("with starters %s", (starters) => {
+  let subject: Machine;
+  beforeAll(async () => {
+    subject = await aMachine({ starters });
+  });
+  afterAll(() => subject.remove());
+
+  test("an exit code like a shell's for a signal is an exit code", async () => {
+    expect(await subject.run({ script: "exit 137" })).toMatchObject({ outcome: "exit", exitCode: 137 });
+  });
+
+  test("a signal is a signal", async () => {
+    expect(await subject.run({ script: "kill -KILL $$" })).toMatchObject({ outcome: "signal", signal: "SIGKILL" });
+  });
+
+  test("a missing interpreter is named", async () => {
+    expect(await subject.run({ script: "#!/no/such\n" })).toMatchObject({ outcome: "exit", message: expect.stringContaining("/no/such") });
+  });
+
+  test("outputs of many attempts are not mixed up", { timeout: 60_000 }, async () => {
+    const numbers = Array.from({ length: 60 }, (_, i) => i);
+    const scripts = numbers.map((i) => `printf 'out ${i}'; printf 'err ${i}' >&2; ${i % 7 === 0 ? "sleep 100 &" : ":"}`);
+    const results: { stdout?: string; stderr?: string }[] = [];
+    for (let i = 0; i < 60; i += 6) results.push(...(await Promise.all(scripts.slice(i, i + 6).map((script) => subject.run({ script })))));
+    expect(results.map(({ stdout, stderr }) => [stdout, stderr])).toEqual(numbers.map((i) => [`out ${i}`, `err ${i}`]));
+  });
+
+  test("the process is in a session and a group of its own", async () => {
+    const result = await subject.run({ script: "cut -d' ' -f1,5,6 /proc/$$/stat; echo $$" });
+    const [first = "", pid = ""] = (result.stdout ?? "").trim().split("\n");
+    expect(first).toBe(`${pid} ${pid} ${pid}`);
+  });
+
+  test("nothing but the environment given arrives", async () => {
+    const values = ["two\nlines", "a=b", "é \u0001", ""];
+    const parameters = values.map((value, i) => ({ name: `V${i}`, value }));
+    const result = await subject.run({ script: "#!/usr/bin/env -S cat /proc/self/environ\n", task: { parameters } });
+    const entries = (result.stdout ?? "").split("\0");
+    for (const [i, value] of values.entries()) expect(entries).toContain(`V${i}=${value}`);
+    expect(entries.filter((entry) => entry.startsWith("LC_ALL=C"))).toEqual([]);
+  });
+});
+
+test.runIf(linux)("an attempt whose starter is killed is the worker's fault, and nothing of it lives on", async () => {
+  const time = aSleep();
+  const result = await machine.runAny({ script: `sleep ${time} & kill -KILL $PPID; sleep ${time}` });
+  expect(result.outcome).toBe("worker-fault");
+  expect(await processesWith(time)).toEqual([]);
+  expect((await machine.run({ script: "true" })).outcome).toBe("done");
+});

@@ -156,7 +156,7 @@ describe("an input of many files", () => {
     const input = { ...many([]), listingUrl: listing.url, listingSha256: listing.sha256 };
     const script = 'test -z "$ALL" && xargs cat <"$ALL_LIST" | tail -n 1; wc -l <"$ALL_LIST"; ls "$ALL_DIR" | wc -l; ls "$TMPDIR"';
     const result = await machine.run({ script, task: { inputs: [input] } });
-    expect((result.stdout ?? "").split(/\s+/)).toEqual(["1999", "2000", "2000", ""]);
+    expect((result.stdout ?? "").split(/\s+/)).toEqual(["1999", "2000", "2000", "script", ""]);
     expect(result.inputs).toHaveLength(1);
   }, 30_000);
 

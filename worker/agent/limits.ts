@@ -9,6 +9,8 @@ export const KILL_GRACE_MS = 5_000;
 export const DRAIN_AFTER_EXIT_MS = 250;
 /** How long the death of the rest of a killed group is awaited (a zombie nobody reaps stays in its group for ever). */
 export const GROUP_DEATH_WAIT_MS = 200;
+/** A process forked by a starter that died becomes recognizable within this time. */
+export const UNKNOWN_START_WAIT_MS = 50;
 /** Rounds of looking for descendants that left the group; each must find one for the next to happen. */
 export const ORPHAN_ROUNDS_MAX = 10;
 /** A process seen to be foreign is not looked at again while looks are at most this far apart (pids wrap around later). */

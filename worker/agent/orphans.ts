@@ -10,7 +10,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FOREIGN_MEMORY_MS, GROUP_DEATH_WAIT_MS, ORPHAN_ROUNDS_MAX } from "./limits.ts";
+import { FOREIGN_MEMORY_MS, GROUP_DEATH_WAIT_MS, ORPHAN_ROUNDS_MAX, UNKNOWN_START_WAIT_MS } from "./limits.ts";
 import { hasProcessTable, listAncestors, listChildren, listProcesses, readEnvironment, readFacts, signalProcess } from "./process-table.ts";
 
 export const MARK_VARIABLE = "AIRAVATA_ATTEMPT";
@@ -20,6 +20,8 @@ export interface OrphanHunt {
   begin(): string;
   /** Instead of `end`, when nothing was started. */
   forget(mark: string): void;
+  /** Instead of `end`, when it is not known whether something was started: looks everywhere. */
+  endUnknown(mark: string): Promise<void>;
   /** Call when the leader has been reaped: kills what is left of the group, then whatever carries a mark that is not live. */
   end(mark: string, group: number): Promise<void>;
 }
@@ -124,6 +126,11 @@ export function createOrphanHunt(): OrphanHunt {
       return mark;
     },
     forget: (mark) => void live.delete(mark),
+    async endUnknown(mark) {
+      live.delete(mark);
+      await sleep(UNKNOWN_START_WAIT_MS);
+      await killAll(await walkAll());
+    },
     async end(mark, group) {
       await endGroup(group);
       live.delete(mark);

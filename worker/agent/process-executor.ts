@@ -184,8 +184,9 @@ async function runInside(
     if (failure !== undefined) return { ...account, ...failure, outputs: [] };
     return await collect(machine, attempt, sandbox, outputs, account, signal);
   } catch (error) {
+    if (error instanceof StartError) hunt.forget(mark);
+    else await Promise.all([cgroup?.kill(), hunt.endUnknown(mark)]);
     await cgroup?.remove();
-    hunt.forget(mark);
     if (error instanceof StartError) return { ...failedStaging(error.message, staged), outcome: "exit" };
     throw error;
   }

@@ -1,7 +1,7 @@
 /**
  * The directory of one attempt: `<workDir>/<lease>/<index>`, the task's working directory, removed at its end.
  *
- * Ours inside it is `.airavata/` (script and temporary files). The path of a short task is kept to few calls, none of which
+ * Ours inside it is `.airavata/` (the script, and temporary files: TMPDIR). The path of a short task is kept to few calls, none of which
  * blocks the event loop: one mkdir for all folders, one write for the script, three removals.
  */
 import { chmod, lstat, mkdir, readdir, rm, rmdir, unlink, writeFile } from "node:fs/promises";
@@ -82,7 +82,7 @@ export function folderOf(lease: string): string {
 /** `true` when nothing but ours was in it. */
 async function removeBare(dir: string): Promise<boolean> {
   try {
-    await Promise.all([unlink(`${dir}/${OWN_FOLDER}/script`), rmdir(`${dir}/${OWN_FOLDER}/tmp`)]);
+    await unlink(`${dir}/${OWN_FOLDER}/script`);
     await rmdir(`${dir}/${OWN_FOLDER}`);
     await rmdir(dir);
     return true;
@@ -98,7 +98,7 @@ export function createSandboxes(workDir: string): Sandboxes {
 
   async function enter(parent: string, dir: string): Promise<void> {
     open.set(parent, (open.get(parent) ?? 0) + 1);
-    const temporary = `${dir}/${OWN_FOLDER}/tmp`;
+    const temporary = `${dir}/${OWN_FOLDER}`;
     for (let tries = 1; ; tries++) {
       try {
         // Gives the first folder it had to make: one below `dir` means that an earlier life has left something there.
@@ -152,7 +152,7 @@ export function createSandboxes(workDir: string): Sandboxes {
         await close(false);
         throw machineError("the attempt's directory cannot be made", error);
       }
-      return { dir, temporary: `${dir}/${OWN_FOLDER}/tmp`, command: commandOf(script, path), close };
+      return { dir, temporary: `${dir}/${OWN_FOLDER}`, command: commandOf(script, path), close };
     },
   };
 }

@@ -112,7 +112,7 @@ function record(name: string, files: readonly File[]): InputFile[] {
 }
 
 async function fetchListing(input: Input, tools: StagingInTools): Promise<{ files: File[]; bytesIn: number }> {
-  const path = join(tools.dir, OWN_FOLDER, "tmp", `${input.name}.listing`);
+  const path = join(tools.dir, OWN_FOLDER, `${input.name}.listing`);
   const wanted = { sha256: input.listingSha256, bytes: LISTING_BYTES_MAX, url: input.listingUrl, atMost: true };
   try {
     const bytesIn = await tools.cache.place(wanted, path, tools.signal);
