@@ -209,6 +209,10 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
           need(!isReady(s.key, i), () => `task ${i} of ${segmentName(s.key)} is skipped although its parents are done`);
         need(set !== undefined, () => "unknown set");
       }
+      for (const t of table.sets.values()) {
+        const { after, name } = plan.sets[t.ordinal] as Plan["sets"][number];
+        need(!t.skipAll || !after.every((p) => committedSet(t, p)), () => `the set ${name} is skipped although all before it is done`);
+      }
     },
   };
 }

@@ -147,19 +147,20 @@ export const MUTATIONS: Readonly<Record<string, readonly Edit[]>> = {
       replace: "const cleared = { ...segment, failed: emptySet() };",
     },
   ],
-  // Skip and complete are fenced by the generation of the gate.
+  // What is derived from failures is fenced by the generation of the gate.
   rgen: [
     { file: TABLE, find: 'stored?.status === "RUNNING" && stored.generation === gate.generation', replace: 'stored?.status === "RUNNING"' },
-    { file: CONTROL, find: "        now.generation === before.generation\n", replace: "        now.version >= 0\n" },
   ],
+  // Completion is fenced by the generation of the experiment.
+  rgencomplete: [{ file: CONTROL, find: "        now.generation === before.generation\n", replace: "        now.version >= 0\n" }],
   // Unstable facts are read after the gate that fences them.
   strongfail: [
     { file: PASS, find: "  const sets = await deps.store.readSets(e.id);\n", replace: "" },
     {
       file: PASS,
-      find: "  for (let shard = 0; shard < e.gates; shard++) if (",
+      find: "  const open = await Promise.all(",
       replace:
-        "  const sets = await deps.store.readSets(e.id);\n  await deps.clock.sleep(deps.random.next() * 10_000);\n  for (let shard = 0; shard < e.gates; shard++) if (",
+        "  const sets = await deps.store.readSets(e.id);\n  await deps.clock.sleep(deps.random.next() * 10_000);\n  const open = await Promise.all(",
     },
   ],
   // Readiness comes from committed tasks only.

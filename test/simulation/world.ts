@@ -6,27 +6,28 @@
  * workers that freeze and wake late; clocks that differ; tasks that fail or kill their worker; pause, cancel and retry
  * at any moment. Then faults stop and the repairers alone must finish everything.
  */
-import { createMemoryTable } from "#adapters/memory/table.ts";
+import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
 import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
 import { createPlans, createTaskScheduler, type Hint, planKey, type Plans, type TaskScheduler } from "#core/task-scheduler/index.ts";
 import { createWorkerLifecycle, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
-import { type Experiment, gatesFor, type TaskSet } from "#domain/experiment.ts";
+import type { Experiment } from "#domain/experiment.ts";
 import { type GatewayId, makeId, type WorkerId } from "#domain/id.ts";
-import { decodeSet, type IndexSet, members, SEGMENT_TASKS } from "#domain/index-set.ts";
+import { decodeSet, type IndexSet, SEGMENT_TASKS } from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
-import type { Plan, PlanSet } from "#domain/plan.ts";
+import type { Plan } from "#domain/plan.ts";
 import type { TaskResult } from "#domain/result.ts";
 import type { Logger } from "#ports/logger.ts";
 import type { ObjectStore } from "#ports/object-store.ts";
 import type { TaskStore, WriteOutcome } from "#ports/task-store.ts";
 import type { WorkerStore } from "#ports/worker-store.ts";
 import type { Channel } from "#protocol/channel.ts";
-import type { AgentMessage, Assignment, GatewayMessage } from "#protocol/gen/worker.ts";
+import type { AgentMessage, GatewayMessage } from "#protocol/gen/worker.ts";
 import { createAgent } from "../../worker/agent/agent.ts";
 import { createGateway, type Gateway } from "../../worker/gateway/gateway.ts";
 import { createChecker, Violation } from "./checker.ts";
 import { createKernel, type Kernel, type Process } from "./kernel.ts";
+import { assignmentOf, planOf, planSet, submission } from "./plan.ts";
 
 const FAULTS_MS = 10 * 60_000;
 const END_MS = 3 * 3_600_000;
@@ -38,6 +39,15 @@ export interface Report {
   readonly steps: number;
   readonly tasks: number;
   readonly leases: number;
+}
+
+/** What one process is made of. */
+interface Room {
+  readonly tasks: TaskStore;
+  readonly workers: WorkerStore;
+  readonly plans: Plans;
+  readonly scheduler: TaskScheduler;
+  readonly lifecycle: WorkerLifecycle;
 }
 
 interface Odds {
@@ -66,25 +76,6 @@ export async function runWorld(seed: number): Promise<Report> {
   }
 }
 
-function planSet(name: string, count: number, edges: Partial<PlanSet>): PlanSet {
-  return {
-    name,
-    script: "S",
-    count,
-    axes: [],
-    combine: "product",
-    constants: [],
-    references: [],
-    outputs: [],
-    foreach: [],
-    factor: 1,
-    after: [],
-    resources: { capacity: { cpuMilli: 1000, memoryMib: 0, gpu: 0 }, diskMib: 0, vramMib: 0, nodes: 1, timeLimitMs: 60_000 },
-    retry: { retries: { exit: 1, signal: 1, timeout: 1, "out-of-memory": 1, staging: 2 }, backoffMs: 2_000 },
-    ...edges,
-  };
-}
-
 /** A root set, one task or two for each of its tasks, and a barrier behind them. */
 function drawPlan(random: Kernel["random"]): Plan {
   const roots = SEGMENT_TASKS + random.below(2 * SEGMENT_TASKS);
@@ -94,18 +85,7 @@ function drawPlan(random: Kernel["random"]): Plan {
     planSet("c", roots * factor, { foreach: [0], factor }),
     planSet("b", 1 + random.below(SEGMENT_TASKS), { after: [1] }),
   ];
-  return {
-    formatVersion: 1,
-    name: "sim",
-    labels: {},
-    scripts: { S: "true" },
-    environment: [],
-    assets: [],
-    conda: [],
-    pip: [],
-    on: [],
-    sets,
-  };
+  return planOf(sets);
 }
 
 function drawOdds(random: Kernel["random"]): Odds {
@@ -153,7 +133,6 @@ function createWorld(kernel: Kernel) {
   const rawWorkers = createMemoryWorkerStore(table);
   const objects = new Map<string, string>();
   const plan = drawPlan(random);
-  const { sets } = plan;
   const odds = drawOdds(random);
   const checker = createChecker(table, plan);
   let faults = true;
@@ -246,13 +225,7 @@ function createWorld(kernel: Kernel) {
     }, 0);
   };
 
-  function rooms(p: Process): {
-    tasks: TaskStore;
-    workers: WorkerStore;
-    plans: Plans;
-    scheduler: TaskScheduler;
-    lifecycle: WorkerLifecycle;
-  } {
+  function rooms(p: Process): Room {
     const tasks = through(p, rawTasks);
     const workers = through(p, rawWorkers);
     const plans = createPlans({ store: tasks, objects: objectsFor(p), decodePlan: () => plan });
@@ -272,7 +245,7 @@ function createWorld(kernel: Kernel) {
 
   let invocations = 0;
   /** One function invocation: a process of its own. */
-  function invoke(name: string, work: (room: ReturnType<typeof rooms>) => Promise<unknown>): void {
+  function invoke(name: string, work: (room: Room) => Promise<unknown>): void {
     const p = kernel.process(`${name}-${++invocations}`, random.below(20_000) - 10_000);
     void work(rooms(p)).catch((error: unknown) => {
       if (error instanceof Violation) verdict.violation ??= error;
@@ -292,7 +265,7 @@ function createWorld(kernel: Kernel) {
       plans,
       scheduler,
       lifecycle,
-      assignment: async (lease, indices) => assignmentOf(lease, indices),
+      assignment: async (lease, indices) => assignmentOf(plan, lease, indices),
       hint: (h) => hint(h, 0),
       clock: p.clock,
       logger: quiet,
@@ -306,22 +279,6 @@ function createWorld(kernel: Kernel) {
     });
     void gateway.beat(new AbortController().signal);
   }
-
-  const assignmentOf = (lease: Lease, indices: IndexSet): Assignment =>
-    ({
-      lease: leaseName(lease.key),
-      planHash: "h",
-      scriptName: "S",
-      script: "true",
-      environment: [],
-      conda: [],
-      pip: [],
-      need: (plan.sets[lease.key.set] as PlanSet).resources.capacity,
-      timeLimitMs: 60_000,
-      diskLimitMib: 0,
-      assets: [],
-      tasks: members(indices).map((index) => ({ index, number: index, parameters: [], inputs: [], outputs: [] })),
-    }) satisfies Assignment;
 
   // --- streams
   function connect(agent: Process): Channel<AgentMessage, GatewayMessage> {
@@ -382,78 +339,13 @@ function createWorld(kernel: Kernel) {
 
   // --- what users and operators do
   async function submit(): Promise<void> {
-    const segments = sets.map((s) => Math.ceil(s.count / SEGMENT_TASKS));
-    const experiment: Experiment = {
-      id: experimentId,
-      owner: makeId("user", kernel.nowMs(), random.bytes(10)),
-      name: "sim",
-      status: "CREATED",
-      generation: 0,
-      version: 0,
-      planHash: "h",
-      gates: gatesFor(segments.reduce((a, b) => a + b, 0)),
-      taskCount: 0,
-      priority: 0,
-      weight: 1,
-      createdAtMs: kernel.nowMs(),
-      live: false,
-    };
-    const records: TaskSet[] = sets.map((s, ordinal) => ({
-      experiment: experiment.id,
-      ordinal,
-      count: s.count,
-      segments: segments[ordinal] as number,
-      next: 0,
-      closed: 0,
-      done: 0,
-      failed: 0,
-      skipped: 0,
-      generation: 0,
-      skipAll: false,
-    }));
+    const owner = makeId("user", kernel.nowMs(), random.bytes(10));
+    const { experiment, records } = submission(plan, { id: experimentId, owner, nowMs: kernel.nowMs() });
     await apply(() => rawTasks.createExperiment(experiment, records));
     await apply(() => rawTasks.turn({ post: { ...experiment, status: "RUNNING", version: 1, live: true }, expectVersion: 0 }));
     await hint({ experiment: experiment.id }, 0);
   }
 
-  function meddle(): void {
-    const id = experimentId;
-    if (random.chance(0.25))
-      invoke("pause", ({ scheduler }) => scheduler.control.turn(id, { from: ["RUNNING"], change: () => ({ status: "PAUSED" }) }));
-    if (random.chance(0.6))
-      invoke("resume", ({ scheduler }) => scheduler.control.turn(id, { from: ["PAUSED"], change: () => ({ status: "RUNNING" }) }));
-    if (random.chance(0.15))
-      invoke("retry", async ({ scheduler }) => scheduler.control.startRetry(id, "op").then(() => scheduler.control.finishRetry(id)));
-    if (random.chance(0.2)) invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(id));
-    if (odds.cancels && random.chance(0.02))
-      invoke("cancel", ({ scheduler }) =>
-        scheduler.control.turn(id, { from: ["RUNNING", "PAUSED", "RETRYING"], change: () => ({ status: "CANCELED" }) }),
-      );
-    if (random.chance(0.2)) forcedSteal();
-    if (random.chance(0.4)) agreedSteal();
-    if (odds.focus) for (let i = 0; i < 3; i++) random.pick([retry, passNow, complete, complete])();
-    if (random.chance(0.15)) random.pick([...agents.values()]).kill();
-    if (random.chance(0.1)) random.pick([...agents.values()]).frozenUntilMs = kernel.nowMs() + random.below(300_000);
-    if (random.chance(0.05) && gateways.length > 0) random.pick(gateways).process.kill();
-    if (faults) kernel.at(random.below(odds.focus ? 4_000 : 30_000), meddle);
-  }
-  const retry = () =>
-    invoke("retry", async ({ scheduler }) =>
-      scheduler.control.startRetry(experimentId, "op").then(() => scheduler.control.finishRetry(experimentId)),
-    );
-  const passNow = () => invoke("schedule", ({ scheduler }) => scheduler.schedule([{ experiment: experimentId }]));
-  const complete = () => invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(experimentId));
-  function agreedSteal(): void {
-    const open = [...table.leases.values()].filter((l) => l.state === "OPEN");
-    if (open.length > 0) for (const g of gateways) g.gateway.takeBack(leaseName(random.pick(open).key), 1 + random.below(4));
-  }
-  function forcedSteal(): void {
-    const open = [...table.leases.values()].filter((l) => l.state === "OPEN");
-    if (open.length === 0) return;
-    const { key, hold } = random.pick(open);
-    const tasks = hold.map((w) => w & Math.floor(random.next() * 2 ** 32)) as IndexSet;
-    invoke("steal", ({ scheduler }) => scheduler.settle(key, [{ lease: key, back: { tasks, cause: "given-back" }, fold: true }]));
-  }
   function timer(): void {
     invoke("sweep", ({ scheduler }) => scheduler.sweep());
     invoke("reap", ({ lifecycle }) => lifecycle.reap());
@@ -479,6 +371,7 @@ function createWorld(kernel: Kernel) {
       for (const id of workerIds) startAgent(id);
       await submit();
       timer();
+      const meddle = createMeddling(kernel, { experiment: experimentId, table, odds, gateways, agents, faulty: () => faults, invoke });
       kernel.at(random.below(5_000), meddle);
       kernel.at(FAULTS_MS, () => {
         faults = false;
@@ -495,6 +388,56 @@ function createWorld(kernel: Kernel) {
       checker.final(objects);
     },
   };
+}
+
+interface Meddling {
+  readonly experiment: Experiment["id"];
+  readonly table: MemoryTable;
+  readonly odds: Odds;
+  readonly gateways: readonly { readonly process: Process; readonly gateway: Gateway }[];
+  readonly agents: ReadonlyMap<WorkerId, Process>;
+  readonly faulty: () => boolean;
+  invoke(name: string, work: (room: Room) => Promise<unknown>): void;
+}
+
+/** What users, operators and fate do, at any moment until faults end. */
+function createMeddling({ random, ...kernel }: Pick<Kernel, "random" | "nowMs" | "at">, at: Meddling): () => void {
+  const { experiment: id, odds, invoke } = at;
+  function meddle(): void {
+    if (random.chance(0.25))
+      invoke("pause", ({ scheduler }) => scheduler.control.turn(id, { from: ["RUNNING"], change: () => ({ status: "PAUSED" }) }));
+    if (random.chance(0.6))
+      invoke("resume", ({ scheduler }) => scheduler.control.turn(id, { from: ["PAUSED"], change: () => ({ status: "RUNNING" }) }));
+    if (random.chance(0.15)) retry();
+    if (random.chance(0.2)) complete();
+    if (odds.cancels && random.chance(0.02))
+      invoke("cancel", ({ scheduler }) =>
+        scheduler.control.turn(id, { from: ["RUNNING", "PAUSED", "RETRYING"], change: () => ({ status: "CANCELED" }) }),
+      );
+    if (random.chance(0.2)) forcedSteal();
+    if (random.chance(0.4)) agreedSteal();
+    if (odds.focus) for (let i = 0; i < 3; i++) random.pick([retry, passNow, complete, complete])();
+    if (random.chance(0.15)) random.pick([...at.agents.values()]).kill();
+    if (random.chance(0.1)) random.pick([...at.agents.values()]).frozenUntilMs = kernel.nowMs() + random.below(300_000);
+    if (random.chance(0.05) && at.gateways.length > 0) random.pick(at.gateways).process.kill();
+    if (at.faulty()) kernel.at(random.below(odds.focus ? 4_000 : 30_000), meddle);
+  }
+  const retry = () =>
+    invoke("retry", async ({ scheduler }) => scheduler.control.startRetry(id, "op").then(() => scheduler.control.finishRetry(id)));
+  const passNow = () => invoke("schedule", ({ scheduler }) => scheduler.schedule([{ experiment: id }]));
+  const complete = () => invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(id));
+  function agreedSteal(): void {
+    const open = [...at.table.leases.values()].filter((l) => l.state === "OPEN");
+    if (open.length > 0) for (const g of at.gateways) g.gateway.takeBack(leaseName(random.pick(open).key), 1 + random.below(4));
+  }
+  function forcedSteal(): void {
+    const open = [...at.table.leases.values()].filter((l) => l.state === "OPEN");
+    if (open.length === 0) return;
+    const { key, hold } = random.pick(open);
+    const tasks = hold.map((w) => w & Math.floor(random.next() * 2 ** 32)) as IndexSet;
+    invoke("steal", ({ scheduler }) => scheduler.settle(key, [{ lease: key, back: { tasks, cause: "given-back" }, fold: true }]));
+  }
+  return meddle;
 }
 
 /** Two ends of one stream: in order, with latency; both see its end, some time after it. A dead process closes it. */
