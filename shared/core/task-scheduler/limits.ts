@@ -2,6 +2,10 @@
 
 /** Segments of one experiment looked at in one round of a pass. */
 export const SEGMENTS_PER_ROUND = 24;
+/** Unborn segments of one set that are looked at, and born in order, in one round. */
+export const BIRTHS_PER_ROUND = 8;
+/** Sets whose task duration one scheduler remembers. */
+export const MEASURED_SETS_KEPT = 1_024;
 /** Experiments looked at in one pass. */
 export const EXPERIMENTS_PER_PASS = 64;
 /** Workers with room looked at in one round. */

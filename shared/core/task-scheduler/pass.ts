@@ -18,8 +18,10 @@ import type { Control } from "./control.ts";
 import { childSegments, isBarrierDoomed, isSetClosed, parentSegments, readiness, workable } from "./eligibility.ts";
 import { newSegment, sealSegment } from "./fold.ts";
 import {
+  BIRTHS_PER_ROUND,
   EXPERIMENTS_PER_PASS,
   LEASES_PER_ASSIGN,
+  MEASURED_SETS_KEPT,
   REPEAT_HINT_MS,
   ROUNDS_PER_PASS,
   SEGMENTS_PER_ROUND,
@@ -71,6 +73,8 @@ interface Candidate {
   readonly take: IndexSet;
   readonly skip: IndexSet;
   readonly wakeAtMs: number | undefined;
+  /** Mean run time of its tasks or, while there is none, of those of another segment of its set. */
+  readonly taskMs: number | undefined;
 }
 
 interface Tally {
@@ -83,7 +87,31 @@ interface Tally {
   wakes: Map<ExperimentId, number>;
 }
 
-export function createPass(deps: PassDeps): (hints: readonly Hint[]) => Promise<PassReport> {
+/** What one scheduler remembers between passes: how long tasks of a set took when last seen. A hint for lease sizes alone. */
+interface Measured {
+  note(segment: Segment): void;
+  of(key: SegmentKey): number | undefined;
+}
+
+function createMeasured(): Measured {
+  const kept = new Map<string, number>();
+  const nameOf = (key: SegmentKey): string => `${key.experiment}/${key.set}`;
+  return {
+    note({ key, done, runMs }) {
+      const n = sizeOf(done);
+      if (n === 0) return;
+      kept.delete(nameOf(key));
+      kept.set(nameOf(key), runMs / n);
+      if (kept.size > MEASURED_SETS_KEPT) kept.delete(kept.keys().next().value as string);
+    },
+    of: (key) => kept.get(nameOf(key)),
+  };
+}
+
+type Deps = PassDeps & { readonly measured: Measured };
+
+export function createPass(given: PassDeps): (hints: readonly Hint[]) => Promise<PassReport> {
+  const deps: Deps = { ...given, measured: createMeasured() };
   return async (hints) => {
     const tally: Tally = { leases: 0, tasks: 0, refusals: 0, skipped: 0, completed: 0, waiting: new Map(), wakes: new Map() };
     let targets = hints;
@@ -98,7 +126,7 @@ export function createPass(deps: PassDeps): (hints: readonly Hint[]) => Promise<
 }
 
 /** True when something was handed out, skipped or completed: then another round may find more. */
-async function runRound(deps: PassDeps, hints: readonly Hint[], tally: Tally): Promise<boolean> {
+async function runRound(deps: Deps, hints: readonly Hint[], tally: Tally): Promise<boolean> {
   tally.waiting.clear();
   const experiments = await liveExperiments(deps, hints);
   const candidates: Candidate[] = [];
@@ -121,18 +149,34 @@ async function runRound(deps: PassDeps, hints: readonly Hint[], tally: Tally): P
     deps.clock.now(),
   );
   for (const { demand, reason } of plan.left) tally.waiting.set(demand.experiment, reason);
-  const groups = new Map<Demand, PlannedLease[]>();
-  for (const lease of plan.leases) groups.set(lease.demand, [...(groups.get(lease.demand) ?? []), lease]);
-  let refused: ExperimentId | undefined;
-  for (const { candidate, demand } of demands) {
-    const leases = groups.get(demand);
-    if (leases === undefined) continue;
-    const given = await assign(deps, candidate, leases.slice(0, LEASES_PER_ASSIGN), tally);
-    if (given) progress = true;
-    else refused = candidate.experiment.id;
-  }
+  const { given, refused } = await assignAll(deps, demands, plan.leases, tally);
+  progress = progress || given;
   if (!progress && refused !== undefined) await deps.hint({ experiment: refused }, REPEAT_HINT_MS);
   return progress;
+}
+
+/** Segments of a set are born in order: behind one that was not, the others of its set wait for the next round. */
+async function assignAll(
+  deps: PassDeps,
+  demands: readonly { readonly candidate: Candidate; readonly demand: Demand }[],
+  planned: readonly PlannedLease[],
+  tally: Tally,
+): Promise<{ given: boolean; refused: ExperimentId | undefined }> {
+  const groups = new Map<Demand, PlannedLease[]>();
+  for (const lease of planned) groups.set(lease.demand, [...(groups.get(lease.demand) ?? []), lease]);
+  const unborn = new Set<TaskSet>();
+  let given = false;
+  let refused: ExperimentId | undefined;
+  for (const { candidate, demand } of demands) {
+    const set = candidate.sets[candidate.segment.key.set] as TaskSet;
+    if (candidate.unborn && unborn.has(set)) continue;
+    const leases = groups.get(demand);
+    const done = leases !== undefined && (await assign(deps, candidate, leases.slice(0, LEASES_PER_ASSIGN), tally));
+    if (done) given = true;
+    else if (candidate.unborn) unborn.add(set);
+    if (leases !== undefined && !done) refused = candidate.experiment.id;
+  }
+  return { given, refused };
 }
 
 async function liveExperiments(deps: PassDeps, hints: readonly Hint[]): Promise<Experiment[]> {
@@ -159,7 +203,7 @@ async function readUsage(deps: PassDeps): Promise<Map<ExperimentId, Capacity>> {
   return usage;
 }
 
-/** Segments worth a look: those a hint names and their children, those in the open index, and the next unborn of each set. */
+/** Segments worth a look: those a hint names and their children, those in the open index, and the next unborn ones of each set, in order. */
 async function candidateKeys(
   deps: PassDeps,
   e: Experiment,
@@ -187,12 +231,19 @@ async function candidateKeys(
     const key = open[(start + i) % open.length] as SegmentKey;
     add(key.set, key.segment);
   }
-  for (const s of sets) if (s.next < s.segments) add(s.ordinal, s.next);
+  for (const s of sets) {
+    add(s.ordinal, s.next);
+    const end = s.skipAll ? s.next : Math.min(s.segments, s.next + BIRTHS_PER_ROUND);
+    for (let segment = s.next + 1; segment < end; segment++) {
+      const key = { experiment: e.id, set: s.ordinal, segment };
+      keys.set(segmentName(key), key);
+    }
+  }
   return [...keys.values()];
 }
 
 async function lookAt(
-  deps: PassDeps,
+  deps: Deps,
   e: Experiment,
   hints: readonly Hint[],
   tally: Tally,
@@ -206,7 +257,8 @@ async function lookAt(
     return gate?.status === "RUNNING" ? gate : undefined;
   };
   // Unstable facts (failed, skipped, closed) are read strongly and after the gate that fences what follows from them.
-  for (let shard = 0; shard < e.gates; shard++) if ((await gateOf(shard)) === undefined) return { candidates: [], progress: false };
+  const open = await Promise.all(Array.from({ length: e.gates }, (_, shard) => gateOf(shard)));
+  if (open.some((gate) => gate === undefined)) return { candidates: [], progress: false };
   const sets = await deps.store.readSets(e.id);
   if (sets.every(isSetClosed)) {
     const done = await deps.control.completeIfDone(e.id);
@@ -215,16 +267,22 @@ async function lookAt(
   }
   let progress = await skipBarriers(deps, e, plan.sets, sets, gates, tally);
   const candidates: Candidate[] = [];
-  for (const key of await candidateKeys(deps, e, sets, plan.sets, hints)) {
+  const next = sets.map((s) => s.next);
+  const keys = await candidateKeys(deps, e, sets, plan.sets, hints);
+  const looks = keys.map(async (key) => {
     const gate = await gateOf(key.segment);
-    const found =
-      gate === undefined
-        ? undefined
-        : await examine(deps, { experiment: e, gate, sets, planSet: plan.sets[key.set] as PlanSet, pools: plan.on }, key);
+    if (gate === undefined) return undefined;
+    return examine(deps, { experiment: e, gate, sets, planSet: plan.sets[key.set] as PlanSet, pools: plan.on }, key);
+  });
+  for (const found of await Promise.all(looks)) {
     if (found === undefined) continue;
+    const { set, segment } = found.segment.key;
+    // Born in order: behind one that can't be born now, no other can.
+    if (found.unborn && segment !== next[set]) continue;
     if (found.wakeAtMs !== undefined) tally.wakes.set(e.id, Math.min(found.wakeAtMs, tally.wakes.get(e.id) ?? Number.POSITIVE_INFINITY));
     if (!isEmptySet(found.skip)) progress = (await skip(deps, found, tally)) || progress;
     else candidates.push(found);
+    if (found.unborn && isEmptySet(found.skip) && !isEmptySet(found.take)) next[set] = segment + 1;
   }
   return { candidates, progress };
 }
@@ -255,7 +313,7 @@ async function skipBarriers(
 
 type Setting = Pick<Candidate, "experiment" | "gate" | "sets" | "planSet" | "pools">;
 
-async function examine(deps: PassDeps, at: Setting, key: SegmentKey): Promise<Candidate | undefined> {
+async function examine(deps: Deps, at: Setting, key: SegmentKey): Promise<Candidate | undefined> {
   const { planSet, sets } = at;
   const numbers = parentSegments(key.segment, planSet.factor, planSet.count);
   const segments = new Map<number, Map<number, Segment>>();
@@ -266,14 +324,16 @@ async function examine(deps: PassDeps, at: Setting, key: SegmentKey): Promise<Ca
   const stored = await deps.store.readSegment(key);
   const set = sets[key.set] as TaskSet;
   if (stored === undefined && key.segment < set.next) return undefined;
+  if (stored !== undefined) deps.measured.note(stored);
   if (stored?.closed === true) return undefined;
   const segment = stored ?? newSegment(key, at.gate.generation);
   const ready = readiness(planSet, key.segment, { sets, segments });
-  return { ...at, segment, unborn: stored === undefined, ...workable(segment, planSet, ready, deps.clock.now()) };
+  const done = sizeOf(segment.done);
+  const taskMs = done === 0 ? deps.measured.of(key) : segment.runMs / done;
+  return { ...at, segment, unborn: stored === undefined, taskMs, ...workable(segment, planSet, ready, deps.clock.now()) };
 }
 
 function demandOf(c: Candidate): Demand {
-  const done = sizeOf(c.segment.done);
   const set = c.sets[c.segment.key.set] as TaskSet;
   return {
     experiment: c.experiment.id,
@@ -285,7 +345,7 @@ function demandOf(c: Candidate): Demand {
     take: c.take,
     need: c.planSet.resources.capacity,
     timeLimitMs: c.planSet.resources.timeLimitMs,
-    taskMs: done === 0 ? undefined : c.segment.runMs / done,
+    taskMs: c.taskMs,
     remaining: sizeOf(c.take) + Math.max(0, set.count - (set.next + (c.unborn ? 1 : 0)) * SEGMENT_TASKS),
   };
 }
