@@ -355,7 +355,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
 }
 
 /** While one settlement of a segment is under way, others for it gather and go together in the next. */
-function createGroupCommit(deps: Pick<GatewayDeps, "scheduler">): (request: SettleRequest) => Promise<SettleReport | undefined> {
+export function createGroupCommit(deps: Pick<GatewayDeps, "scheduler">): (request: SettleRequest) => Promise<SettleReport | undefined> {
   const waiting = new Map<string, { request: SettleRequest; done: (r: SettleReport | undefined) => void; fail: (e: unknown) => void }[]>();
   async function drainSegment(name: string, request: SettleRequest): Promise<void> {
     const { experiment, set, segment } = request.lease;
@@ -387,7 +387,7 @@ function createGroupCommit(deps: Pick<GatewayDeps, "scheduler">): (request: Sett
 }
 
 /** Hints of one experiment within {@link HINT_MS} become one for each segment. */
-function createHinter(deps: Pick<GatewayDeps, "hint" | "clock" | "logger">): (hint: Hint) => void {
+export function createHinter(deps: Pick<GatewayDeps, "hint" | "clock" | "logger">): (hint: Hint) => void {
   const pending = new Map<string, Hint>();
   let planned = false;
   async function sendAll(): Promise<void> {
