@@ -14,6 +14,7 @@ import type { Experiment } from "#domain/experiment.ts";
 import { makeId } from "#domain/id.ts";
 import { hasIndex, type IndexSet, isWithin, members, minus, setOf } from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
+import type { WorkerKey } from "#domain/worker.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Logger } from "#ports/logger.ts";
 import type { ObjectStore } from "#ports/object-store.ts";
@@ -75,6 +76,12 @@ function onlyLease(stage: Stage): Lease {
   return lease;
 }
 
+function onlyWorker(stage: Stage): WorkerKey {
+  const [worker, ...others] = stage.table.workers.values();
+  if (worker === undefined || others.length > 0) throw new Error(`one worker was expected, there are ${stage.table.workers.size}`);
+  return worker.key;
+}
+
 async function retry(room: Room, stage: Stage): Promise<void> {
   await room.scheduler.control.startRetry(stage.experiment, "op");
   await room.scheduler.control.finishRetry(stage.experiment);
@@ -124,6 +131,15 @@ export const RACES: Readonly<Record<string, Race>> = {
       return room.scheduler.settle(lease, [{ lease, back: { tasks: setOf([2, 3]), cause: "given-back" }, fold: true }]);
     },
   },
+  // Nothing is committed under a lease that was taken back as a whole.
+  "reclaim-in-commit": {
+    prepare: leaseAll,
+    slow: (room, stage) => stage.commit(room, onlyLease(stage), { done: setOf([1]), fold: false }),
+    meanwhile: (room, stage) => {
+      const lease = onlyLease(stage).key;
+      return room.scheduler.settle(lease, [{ lease, back: { tasks: "all", cause: "worker-lost" }, fold: true }]);
+    },
+  },
   // What an agent was given and has no more is taken back, and nothing else, while another gateway commits.
   "commit-in-beat": {
     prepare: leaseAll,
@@ -138,6 +154,12 @@ export const RACES: Readonly<Record<string, Race>> = {
       if (hasIndex(hold, 0)) throw new Violation("what the agent has no more was not taken back");
       if (!isWithin(setOf([2, 3]), hold)) throw new Violation("what the agent has was taken back");
     },
+  },
+  // A worker that has begun to drain is given nothing more.
+  "drain-in-pass": {
+    prepare: (stage) => stage.join(),
+    slow: (room, stage) => room.scheduler.schedule([{ experiment: stage.experiment }]),
+    meanwhile: (room, stage) => room.lifecycle.drain(onlyWorker(stage)),
   },
   // A worker is given a lease while the reaper, who has seen it without any, marks it dead.
   "lease-in-reap": {
@@ -182,7 +204,7 @@ async function finish(stage: Stage): Promise<void> {
   const status = () => stage.table.experiments.get(stage.experiment)?.status;
   for (let i = 0; i < ROUNDS_MAX && status() === "RUNNING"; i++) {
     stage.wait(SECONDS_10_MS);
-    if (stage.table.workers.size === 0) await stage.join();
+    if (![...stage.table.workers.values()].some((w) => w.state === "READY")) await stage.join();
     await stage.pass();
     for (const lease of openLeases(stage))
       await stage.commit(stage.room(), lease, { done: minus(lease.hold, lease.done, lease.failed), fold: true });
