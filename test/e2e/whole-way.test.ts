@@ -6,8 +6,8 @@ import { join, resolve } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 
 const PROJECT = resolve(import.meta.dirname, "../..");
-const START_MS = 60_000;
-const LIMIT_MS = 180_000;
+const START_MS = 120_000;
+const LIMIT_MS = 300_000;
 
 interface Ran {
   readonly code: number | null;
