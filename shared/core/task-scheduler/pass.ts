@@ -184,6 +184,8 @@ async function liveExperiments(deps: PassDeps, hints: readonly Hint[]): Promise<
   for (const id of new Set(hints.map((h) => h.experiment))) {
     const e = id === undefined ? undefined : await deps.store.readExperiment(id);
     if (e !== undefined) found.set(e.id, e);
+    // A cancellation need not wait for the timer to take its leases back.
+    if (e?.status === "CANCELED" && e.live) await deps.control.sweepCanceled(e.id);
   }
   for (const e of await deps.store.liveExperiments(EXPERIMENTS_PER_PASS)) if (!found.has(e.id)) found.set(e.id, e);
   return [...found.values()].filter((e) => e.status === "RUNNING").slice(0, EXPERIMENTS_PER_PASS);
