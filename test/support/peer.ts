@@ -22,12 +22,15 @@ export async function startPeer(script: string, argument: unknown): Promise<Peer
     return JSON.parse(line.value) as unknown;
   };
   await answer();
+  child.stdin.on("error", () => undefined); // a command to a process just killed
   let last: Promise<unknown> = Promise.resolve();
   const kill = (): Promise<void> => killed(child);
   return {
     tell(command) {
       child.stdin.write(`${JSON.stringify(command)}\n`);
       last = last.then(answer);
+      // The caller may be busy killing the process when this rejects: it sees it when it awaits the answer.
+      last.catch(() => undefined);
       return last;
     },
     kill,
