@@ -8,7 +8,7 @@
  * A4 a new incarnation begins only when nothing of the old one runs.
  */
 import { type Capacity, fitsCapacity, minusCapacity } from "#domain/capacity.ts";
-import { decodeSet, emptySet, encodeSet, type IndexSet, isEmptySet, members, minus, setOf, union } from "#domain/index-set.ts";
+import { hasIndex, decodeSet, emptySet, encodeSet, type IndexSet, isEmptySet, members, minus, setOf, union } from "#domain/index-set.ts";
 import type { Channel } from "#protocol/channel.ts";
 import type { AgentMessage, Assignment, GatewayMessage, LeaseInventory, Task } from "#protocol/gen/worker.ts";
 import { PROTOCOL_VERSION, RELEASE_VERSION } from "#protocol/version.ts";
@@ -113,7 +113,7 @@ export function createAgent(deps: AgentDeps): Agent {
       leases.set(a.lease, held);
     }
     const seen = held.seen;
-    const fresh = a.tasks.filter((t) => (((seen[t.index >> 5] as number) >>> (t.index & 31)) & 1) === 0);
+    const fresh = a.tasks.filter((t) => !hasIndex(seen, t.index));
     for (const t of fresh) held.queued.set(t.index, t);
     held.seen = union(seen, setOf(fresh.map((t) => t.index)));
     startWhatFits();

@@ -9,7 +9,7 @@
 import { createHash } from "node:crypto";
 import { addCapacity, type Capacity, NO_CAPACITY } from "#domain/capacity.ts";
 import type { ExperimentId, GatewayId, WorkerId } from "#domain/id.ts";
-import { decodeSet, encodeSet, type IndexSet, isEmptySet, minus, setOf, union } from "#domain/index-set.ts";
+import { SEGMENT_TASKS, decodeSet, encodeSet, type IndexSet, isEmptySet, minus, setOf, union } from "#domain/index-set.ts";
 import { type Lease, type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
 import { RESULT_FORMAT_VERSION, type ResultObject, type TaskResult } from "#domain/result.ts";
 import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
@@ -91,7 +91,7 @@ function parseResult(bytes: Uint8Array): TaskResult | undefined {
   try {
     const r = JSON.parse(Buffer.from(bytes).toString("utf8")) as TaskResult;
     const known = r.outcome === "done" || isCause(r.outcome);
-    return known && Number.isInteger(r.index) && r.index >= 0 && r.index < 4096 && Array.isArray(r.outputs) ? r : undefined;
+    return known && Number.isInteger(r.index) && r.index >= 0 && r.index < SEGMENT_TASKS && Array.isArray(r.outputs) ? r : undefined;
   } catch {
     return undefined;
   }

@@ -2,7 +2,7 @@
 import type { Experiment, ExperimentState, TaskSet } from "#domain/experiment.ts";
 import { EXPERIMENT_TRANSITIONS } from "#domain/experiment.ts";
 import type { ExperimentId } from "#domain/id.ts";
-import { emptySet } from "#domain/index-set.ts";
+import { hasIndex, emptySet } from "#domain/index-set.ts";
 import type { LeaseKey } from "#domain/lease.ts";
 import { isFinished, type Segment } from "#domain/segment.ts";
 import type { Clock } from "#ports/clock.ts";
@@ -97,7 +97,7 @@ export function createControl(deps: Deps): Control {
 
   async function reopenSegment(segment: Segment, generation: number, count: number): Promise<boolean> {
     const cleared = { ...segment, failed: emptySet(), skipped: emptySet() };
-    const tries = new Map([...segment.tries].filter(([i]) => (((segment.failed[i >> 5] as number) >>> (i & 31)) & 1) === 0));
+    const tries = new Map([...segment.tries].filter(([i]) => !hasIndex(segment.failed, i)));
     const reopens = segment.closed && !isFinished(cleared, count);
     const post = { ...cleared, tries, generation, version: segment.version + 1, closed: segment.closed && !reopens };
     const outcome = await store.reopen({

@@ -1,5 +1,5 @@
 /** Readiness, derived (T5): which tasks of a segment may run now, and which never will because something before them failed. */
-import { emptySet, type IndexSet, intersect, minus, SEGMENT_TASKS, setOf, union } from "#domain/index-set.ts";
+import { hasIndex, emptySet, type IndexSet, intersect, minus, SEGMENT_TASKS, setOf, union } from "#domain/index-set.ts";
 import type { TaskSet } from "#domain/experiment.ts";
 import type { PlanSet } from "#domain/plan.ts";
 import { pendingOf, type Segment, wholeSegment } from "#domain/segment.ts";
@@ -31,7 +31,7 @@ function project(n: number, planSet: PlanSet, parent: ReadonlyMap<number, Segmen
     const p = Math.floor(task / planSet.factor);
     const bits = picked.get(Math.floor(p / SEGMENT_TASKS));
     const i = p % SEGMENT_TASKS;
-    if (bits !== undefined && (((bits[i >> 5] as number) >>> (i & 31)) & 1) === 1) out.push(task - n * SEGMENT_TASKS);
+    if (bits !== undefined && hasIndex(bits, i)) out.push(task - n * SEGMENT_TASKS);
   }
   return setOf(out);
 }
@@ -95,7 +95,7 @@ export function workable(segment: Segment, planSet: PlanSet, at: Readiness, nowM
   const resting: number[] = [];
   let wakeAtMs: number | undefined;
   for (const [i, tries] of segment.tries) {
-    if (tries.notBeforeMs <= nowMs || (((ready[i >> 5] as number) >>> (i & 31)) & 1) === 0) continue;
+    if (tries.notBeforeMs <= nowMs || !hasIndex(ready, i)) continue;
     resting.push(i);
     wakeAtMs = Math.min(wakeAtMs ?? Number.POSITIVE_INFINITY, tries.notBeforeMs);
   }
