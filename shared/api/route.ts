@@ -1,0 +1,59 @@
+/** One row of the HTTP contract, and what every row may answer. */
+import type { ErrorKind } from "#domain/error.ts";
+import { z } from "zod";
+
+/** `experiment`: the one that the path names. Who may not view it learns nothing of it: 404. */
+export type RoutePermission =
+  | "public"
+  | "authenticated"
+  | { readonly on: "experiment"; readonly can: "view" | "edit" }
+  | { readonly on: "deployment"; readonly can: "administer" };
+
+/** An experiment file, raw or as {@link wrappedFile}; {@link ExperimentFileBody} reaches the handler. */
+export const EXPERIMENT_FILE = "experiment-file";
+
+const OVERRIDES_MAX = 1000;
+export const wrappedFile = z.strictObject({
+  file: z.string().describe("Text of the experiment file"),
+  set: z
+    .record(z.string(), z.string())
+    .refine((values) => Object.keys(values).length <= OVERRIDES_MAX, `holds more than ${OVERRIDES_MAX} values`)
+    .default({})
+    .describe("Values that replace those of the file: parameter name or compute.<key> to text"),
+});
+
+export interface ExperimentFileBody {
+  readonly bytes: Uint8Array;
+  readonly set?: Readonly<Record<string, string>>;
+}
+export const EXPERIMENT_FILE_TYPES = ["application/yaml", "application/x-yaml", "text/yaml", "application/json"] as const;
+export const JSON_TYPE = "application/json";
+
+/** Any schema, for those who may not import zod. */
+export type Shape = z.ZodType;
+
+export interface Route {
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  readonly summary: string;
+  readonly permission: RoutePermission;
+  readonly params?: z.ZodObject;
+  readonly query?: z.ZodObject;
+  readonly body?: z.ZodType | typeof EXPERIMENT_FILE;
+  readonly success: { readonly status: 200 | 201; readonly json: z.ZodType } | { readonly status: 200; readonly bytes: string };
+  /** Beyond those that any route may answer (see {@link errorsOf}). */
+  readonly errors: readonly ErrorKind[];
+  /** Takes an Idempotency-Key: repeated with the same key it has one effect and one answer. */
+  readonly idempotent: boolean;
+}
+
+/** Everything a route may answer besides success. */
+export function errorsOf(route: Route): readonly ErrorKind[] {
+  const kinds = new Set<ErrorKind>([...route.errors, "unavailable"]);
+  if (route.permission !== "public") kinds.add("unauthenticated");
+  if (typeof route.permission === "object") kinds.add("forbidden");
+  if (route.params !== undefined) kinds.add("not-found");
+  if (route.query !== undefined || route.body !== undefined || route.method === "POST") kinds.add("invalid-input");
+  if (route.idempotent) kinds.add("conflict");
+  return [...kinds].sort();
+}

@@ -1,0 +1,34 @@
+/** Compute and storage resources, workers. */
+import type { Route } from "#api/route.ts";
+import { resource, resourceList, resourceRequest, workerList } from "#api/schema/resource.ts";
+
+export const resourceRoutes = {
+  listResources: {
+    method: "GET",
+    path: "/v1/resources",
+    summary: "Compute and storage resources by name",
+    permission: "authenticated",
+    success: { status: 200, json: resourceList },
+    errors: [],
+    idempotent: false,
+  },
+  registerResource: {
+    method: "POST",
+    path: "/v1/resources",
+    summary: "Register a compute (LOCAL) or storage (POSIX) resource",
+    permission: { on: "deployment", can: "administer" },
+    body: resourceRequest,
+    success: { status: 201, json: resource },
+    errors: ["conflict", "too-large"],
+    idempotent: true,
+  },
+  listWorkers: {
+    method: "GET",
+    path: "/v1/workers",
+    summary: "Workers that are known now",
+    permission: "authenticated",
+    success: { status: 200, json: workerList },
+    errors: [],
+    idempotent: false,
+  },
+} as const satisfies Record<string, Route>;
