@@ -81,7 +81,13 @@ function responsesOf(route: Route): object {
     String(status),
     { description: kinds.join(", "), content: { [PROBLEM_CONTENT_TYPE]: { schema: { $ref: "#/components/schemas/Problem" } } } },
   ]);
-  return { [String(success.status)]: { description: "Success", content: good }, ...Object.fromEntries(problems) };
+  return { [String(success.status)]: { description: "Success", content: good }, ...redirectOf(route), ...Object.fromEntries(problems) };
+}
+
+function redirectOf({ redirect }: Route): object {
+  if (redirect === undefined) return {};
+  const location = { required: true, schema: { type: "string", format: "uri" } };
+  return { "302": { description: redirect, headers: { Location: location } } };
 }
 
 function operationOf(id: OperationId): object {

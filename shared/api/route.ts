@@ -41,6 +41,8 @@ export interface Route {
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType | typeof EXPERIMENT_FILE;
   readonly success: { readonly status: 200 | 201; readonly json: z.ZodType } | { readonly status: 200; readonly bytes: string };
+  /** When it may answer 302 to an address elsewhere instead. */
+  readonly redirect?: string;
   /** Beyond those that any route may answer (see {@link errorsOf}). */
   readonly errors: readonly ErrorKind[];
   /** Takes an Idempotency-Key: repeated with the same key it has one effect and one answer. */

@@ -88,4 +88,15 @@ describe("docs/openapi.json", () => {
       for (const kind of errorsOf(route)) expect(Object.keys(operation?.responses ?? {})).toContain(String(PROBLEMS[kind].status));
     }
   });
+
+  it("says where a redirect leads, and of which operations", () => {
+    const { paths } = buildOpenApi("1") as { paths: Record<string, Record<string, { responses: Record<string, unknown> }>> };
+    const redirects = OPERATION_IDS.filter((id) => {
+      const { path, method } = routeOf(id);
+      return paths[path]?.[method.toLowerCase()]?.responses["302"] !== undefined;
+    });
+    expect(redirects).toEqual(["getOutput"]);
+    const { path } = routeOf("getOutput");
+    expect(paths[path]?.["get"]?.responses["302"]).toMatchObject({ headers: { Location: { required: true } } });
+  });
 });

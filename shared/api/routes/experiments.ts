@@ -120,10 +120,11 @@ export const experimentRoutes = {
   getOutput: {
     method: "GET",
     path: "/v1/experiments/{id}/outputs/{set}/{number}/{name}",
-    summary: "Content of an output; a large one by 302 to a signed URL",
+    summary: "Content of an output",
     permission: view,
     params: ofTask.extend({ name }),
     success: { status: 200, bytes: "application/octet-stream" },
+    redirect: "The output is large: its content is at the signed URL, for a short time and without the access token",
     errors: ["integrity", "too-large"],
     idempotent: false,
   },
