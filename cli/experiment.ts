@@ -109,10 +109,15 @@ export async function outputs(session: Session, options: PageOptions & { readonl
   return EXIT.done;
 }
 
-export async function cancel(session: Session, _: object, args: Args): Promise<number> {
-  const id = readExperimentId(args[0]);
-  const client = await connect(session);
-  const summary = await client.call("cancelExperiment", { params: { id }, idempotencyKey: randomUUID(), signal: session.signal });
-  session.output.result(summary, () => [`${summary.id}  ${summary.status}  (${showCount(summary.tasks)} tasks)`]);
-  return EXIT.done;
-}
+type Turn = "submitExperiment" | "pauseExperiment" | "resumeExperiment" | "retryExperiment" | "cancelExperiment";
+
+/** A command that turns one experiment and shows where it is then. */
+export const turns =
+  (operation: Turn) =>
+  async (session: Session, _: object, args: Args): Promise<number> => {
+    const id = readExperimentId(args[0]);
+    const client = await connect(session);
+    const summary = await client.call(operation, { params: { id }, idempotencyKey: randomUUID(), signal: session.signal });
+    session.output.result(summary, () => [`${summary.id}  ${summary.status}  (${showCount(summary.tasks)} tasks)`]);
+    return EXIT.done;
+  };

@@ -80,7 +80,11 @@ function addExperiment(experiment: Command, around: Surroundings): void {
     .option("--to <folder>", "where to (default: a folder named after the experiment)")
     .option("--set <name>", "of this set only");
   leaf(download, around, async () => (await import("./download.ts")).download);
-  leaf(add("cancel <id>", "stop an experiment for good"), around, async () => (await read()).cancel);
+  leaf(add("submit <id>", "start an experiment that was created"), around, async () => (await read()).turns("submitExperiment"));
+  leaf(add("pause <id>", "running tasks finish, the others wait"), around, async () => (await read()).turns("pauseExperiment"));
+  leaf(add("resume <id>", "go on with a paused experiment"), around, async () => (await read()).turns("resumeExperiment"));
+  leaf(add("retry <id>", "run all failed tasks again"), around, async () => (await read()).turns("retryExperiment"));
+  leaf(add("cancel <id>", "stop an experiment for good"), around, async () => (await read()).turns("cancelExperiment"));
 }
 
 export function addCommands(program: Command, around: Surroundings): void {

@@ -5,7 +5,7 @@ import type { ExperimentFileBody } from "#api/routes.ts";
 import { summarizePlan } from "#api/schema/plan-summary.ts";
 import type { AttemptView, ExperimentView, TaskDetail, TaskView } from "#core/experiment-orchestrator/index.ts";
 import { SchedulerError } from "#domain/error.ts";
-import type { Experiment } from "#domain/experiment.ts";
+import { type Experiment, type ExperimentState, isTerminal } from "#domain/experiment.ts";
 import type { ExperimentSpec } from "#domain/spec.ts";
 import type { Handlers } from "./call.ts";
 import type { HttpDeps } from "./deps.ts";
@@ -17,12 +17,15 @@ type Operations =
   | "getExperiment"
   | "submitExperiment"
   | "cancelExperiment"
+  | "pauseExperiment"
+  | "resumeExperiment"
+  | "retryExperiment"
   | "listTasks"
   | "getTask";
 
-const timesOf = (e: { readonly startedAtMs?: number; readonly endedAtMs?: number }) => ({
+const timesOf = (e: { readonly status: ExperimentState; readonly startedAtMs?: number; readonly endedAtMs?: number }) => ({
   ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }),
-  ...(e.endedAtMs === undefined ? {} : { endedAtMs: e.endedAtMs }),
+  ...(e.endedAtMs === undefined || !isTerminal(e.status) ? {} : { endedAtMs: e.endedAtMs }),
 });
 
 /** Only what the contract names: plan hash, gates and versions stay inside. */
@@ -107,6 +110,9 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
     getExperiment: async ({ params }) => viewOf(await orchestrator.view(params.id)),
     submitExperiment: async ({ params }) => summaryOf(await orchestrator.submit(params.id)),
     cancelExperiment: async ({ params }) => summaryOf(await orchestrator.cancel(params.id)),
+    pauseExperiment: async ({ params }) => summaryOf(await orchestrator.pause(params.id)),
+    resumeExperiment: async ({ params }) => summaryOf(await orchestrator.resume(params.id)),
+    retryExperiment: async ({ params }) => summaryOf(await orchestrator.retry(params.id)),
     listTasks: async ({ params, query }) => {
       const page = await orchestrator.tasks(params.id, query);
       return { items: page.items.map(taskOf), ...cursorOf(page) };

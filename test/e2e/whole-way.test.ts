@@ -86,6 +86,22 @@ resources:
   compute: {cpu: 1, ram_gb: 0.1, time: "0:01:00"}
 `;
 
+/** Half of the tasks fail until the file `door` is there; each has a child that is skipped until then. */
+const doors = (door: string): string => `
+name: doors
+retry: {exit: 0}
+scripts:
+  PASS: '[ $((N % 2)) -eq 0 ] || [ -e "$DOOR" ]'
+  AFTER: 'true'
+tasks:
+  pass:
+    script: PASS
+    task_inputs: {N: 1..8, DOOR: ["${door}"]}
+  after: {script: AFTER, foreach: [pass]}
+resources:
+  compute: {cpu: 1, ram_gb: 0.1, time: "0:01:00"}
+`;
+
 describe("the embedded default", () => {
   test("starts, runs its example with the right result, and ends with 0", { timeout: LIMIT_MS }, async () => {
     const { code, out } = await run("local/main.ts", "--data-dir", join(folder, "data"), "--port", "0", "--exit");
@@ -114,6 +130,26 @@ describe("the embedded default", () => {
     for (let i = 0; i < 50; i++) {
       expect((await readFile(join(to, "add", String(i), "sum.txt"), "utf8")).trim()).toBe(String((i + 1) ** 2 + 1));
     }
+  });
+
+  test("pauses, resumes, and runs failed tasks again", { timeout: LIMIT_MS }, async () => {
+    const door = join(folder, "door");
+    await writeFile(join(folder, "doors.yaml"), doors(door));
+    const made = await airavata("experiment", "run", "--detach", join(folder, "doors.yaml"));
+    const id = /exp_[0-9a-z]{26}/.exec(made.out)?.[0] as string;
+    expect((await airavata("experiment", "pause", id)).out).toContain("PAUSED");
+    expect((await airavata("experiment", "pause", id)).code).toBe(0);
+    expect((await airavata("experiment", "resume", id)).out).toContain("RUNNING");
+    expect((await airavata("experiment", "watch", id)).code).toBe(1);
+    expect((await airavata("experiment", "resume", id)).code).toBe(5);
+    await writeFile(door, "");
+    expect((await airavata("experiment", "retry", id)).code).toBe(0);
+    expect((await airavata("experiment", "watch", id)).code).toBe(0);
+    const status = JSON.parse((await airavata("experiment", "status", id, "--json")).out) as { sets: { done: number; skipped: number }[] };
+    expect(status.sets.map((s) => [s.done, s.skipped])).toEqual([
+      [8, 0],
+      [8, 0],
+    ]);
   });
 
   test("drains and ends with 0 in seconds at SIGTERM", { timeout: LIMIT_MS }, async () => {

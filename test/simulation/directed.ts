@@ -83,8 +83,8 @@ function onlyWorker(stage: Stage): WorkerKey {
 }
 
 async function retry(room: Room, stage: Stage): Promise<void> {
-  await room.scheduler.control.startRetry(stage.experiment, "op");
-  await room.scheduler.control.finishRetry(stage.experiment);
+  const { experiment } = await room.scheduler.control.startRetry(stage.experiment, "op");
+  if (experiment !== undefined) await room.scheduler.control.carryOn(experiment);
 }
 
 /** All of the first set has ended, its task 0 failed; nothing was derived from that yet. */

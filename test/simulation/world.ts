@@ -423,7 +423,9 @@ function createMeddling({ random, ...kernel }: Pick<Kernel, "random" | "nowMs" |
     if (at.faulty()) kernel.at(random.below(odds.focus ? 4_000 : 30_000), meddle);
   }
   const retry = () =>
-    invoke("retry", async ({ scheduler }) => scheduler.control.startRetry(id, "op").then(() => scheduler.control.finishRetry(id)));
+    invoke("retry", async ({ scheduler }) =>
+      scheduler.control.startRetry(id, "op").then(({ experiment: e }) => e && scheduler.control.carryOn(e)),
+    );
   const passNow = () => invoke("schedule", ({ scheduler }) => scheduler.schedule([{ experiment: id }]));
   const complete = () => invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(id));
   function agreedSteal(): void {

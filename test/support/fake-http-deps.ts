@@ -90,6 +90,9 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
       return status === "CREATED" ? turn(key, "RUNNING") : get(key).experiment;
     },
     cancel: async (key) => turn(key, "CANCELED"),
+    pause: async (key) => turn(key, "PAUSED"),
+    resume: async (key) => turn(key, "RUNNING"),
+    retry: async (key) => turn(key, "RETRYING"),
     find: async (key) => get(key).experiment,
     async view(key) {
       const { experiment: e, plan } = get(key);

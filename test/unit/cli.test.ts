@@ -253,9 +253,14 @@ describe("looking", () => {
     expect(results.map((result) => result.code)).toEqual([3, 0, 2]);
   });
 
-  it("cancels", async () => {
-    const { code, out } = await loggedIn(["experiment", "cancel", await created()]);
-    expect([code, out.includes("CANCELED")]).toEqual([0, true]);
+  it.each([
+    ["pause", "PAUSED"],
+    ["resume", "RUNNING"],
+    ["retry", "RETRYING"],
+    ["cancel", "CANCELED"],
+  ])("%s", async (command, status) => {
+    const { code, out } = await loggedIn(["experiment", command, await created()]);
+    expect([code, out.includes(status)]).toEqual([0, true]);
   });
 });
 

@@ -319,7 +319,11 @@ export function createGateway(deps: GatewayDeps): Gateway {
     const key = parseLeaseName(name);
     const lease = key === undefined ? undefined : await deps.tasks.readLease(key);
     const s = lease === undefined ? undefined : sessions.get(workerName(lease.worker));
-    if (lease !== undefined && s !== undefined && !s.leases.has(name)) await deliver(s, lease.key);
+    if (lease === undefined || s === undefined) return;
+    if (!s.leases.has(name)) return deliver(s, lease.key);
+    // Known already: told again since its experiment is paused. What has not started comes back; running tasks finish.
+    const experiment = await deps.tasks.readExperiment(lease.key.experiment);
+    if (experiment?.status === "PAUSED") send(s, { $case: "release", value: { lease: name, count: SEGMENT_TASKS } });
   }
 
   function usage(): Map<ExperimentId, Capacity> {

@@ -86,6 +86,15 @@ export interface ExperimentOrchestrator {
   submit(id: ExperimentId): Promise<Experiment>;
   /** Any state that is not terminal -> CANCELED; a no-op when terminal already. */
   cancel(id: ExperimentId): Promise<Experiment>;
+  /** RUNNING -> PAUSED: running tasks finish, the others are taken back. A no-op when PAUSED; otherwise `conflict`. */
+  pause(id: ExperimentId): Promise<Experiment>;
+  /** PAUSED -> RUNNING; a no-op when RUNNING; otherwise `conflict`. */
+  resume(id: ExperimentId): Promise<Experiment>;
+  /**
+   * Runs all failed tasks again, and with them what was skipped because of them: RETRYING, then back to RUNNING or PAUSED.
+   * A no-op when COMPLETED or RETRYING; `conflict` when CREATED, CANCELED or DELETING.
+   */
+  retry(id: ExperimentId): Promise<Experiment>;
   /** Owner alone, for permission checks and lists. */
   find(id: ExperimentId): Promise<Experiment>;
   view(id: ExperimentId): Promise<ExperimentView>;

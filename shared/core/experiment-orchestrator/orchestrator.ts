@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { SchedulerError } from "#domain/error.ts";
-import { type Experiment, gatesFor, isTerminal, type TaskSet } from "#domain/experiment.ts";
+import { type Experiment, type ExperimentState, gatesFor, isTerminal, type TaskSet } from "#domain/experiment.ts";
 import { parentIndex, taskBindings } from "#domain/expansion.ts";
 import { type ExperimentId, ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
 import { hasIndex, sizeOf } from "#domain/index-set.ts";
@@ -45,7 +45,7 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
 
   async function turned(id: ExperimentId, request: Parameters<TaskScheduler["control"]["turn"]>[1]): Promise<Experiment> {
     const report = await deps.scheduler.control.turn(id, request);
-    if (report.kind === "undecided") throw new SchedulerError("unavailable", "the store did not answer clearly; try again");
+    if (report.kind === "undecided") throw unclear();
     if (report.experiment === undefined) throw new SchedulerError("not-found", `there is no experiment ${id}`);
     await hint(id);
     return report.experiment;
@@ -103,6 +103,22 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
         from: ["CREATED", "RUNNING", "PAUSED", "RETRYING"],
         change: (now) => ({ status: "CANCELED", endedAtMs: deps.clock.now(), live: now.status !== "CREATED" }),
       }),
+    async pause(id) {
+      const e = await turned(id, { from: ["RUNNING"], change: () => ({ status: "PAUSED" }) });
+      return only(e, ["PAUSED"], "pause it");
+    },
+    async resume(id) {
+      const e = await turned(id, { from: ["PAUSED"], change: () => ({ status: "RUNNING" }) });
+      return only(e, ["RUNNING"], "resume it");
+    },
+    async retry(id) {
+      const before = await find(id);
+      if (before.status === "COMPLETED") return before;
+      const report = await deps.scheduler.control.startRetry(id, Buffer.from(deps.random.bytes(ID_RANDOM_BYTES)).toString("hex"));
+      if (report.experiment === undefined) throw unclear();
+      await hint(id);
+      return only(report.experiment, ["RETRYING", "RUNNING", "COMPLETED"], "retry it");
+    },
     find,
     view: async (id) => view(deps, await find(id)),
     list: (owner, options) => deps.tasks.listExperiments(owner, options),
@@ -123,6 +139,19 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
       };
     },
   };
+}
+
+const unclear = () => new SchedulerError("unavailable", "the store did not answer clearly; try again");
+
+const ADVICE: Partial<Record<ExperimentState, string>> = {
+  CREATED: "it was not submitted yet",
+  RETRYING: "a retry is under way; try again in a moment",
+};
+
+/** The experiment when it is where the caller wanted it; else `conflict` says why not. */
+function only(e: Experiment, wanted: readonly ExperimentState[], what: string): Experiment {
+  if (wanted.includes(e.status)) return e;
+  throw new SchedulerError("conflict", `${e.id} is ${e.status}: can't ${what}, ${ADVICE[e.status] ?? "it has ended"}`);
 }
 
 function ordinalOf(plan: Plan, set: string, number = 0): number {
@@ -152,7 +181,7 @@ async function view(deps: OrchestratorDeps, e: Experiment): ReturnType<Experimen
   const { id, name, owner, status, priority, createdAtMs, taskCount } = e;
   const times = {
     ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }),
-    ...(e.endedAtMs === undefined ? {} : { endedAtMs: e.endedAtMs }),
+    ...(e.endedAtMs === undefined || !isTerminal(e.status) ? {} : { endedAtMs: e.endedAtMs }),
   };
   return { id, name, owner, status, priority, labels: plan.labels, createdAtMs, ...times, tasks: taskCount, sets: progress };
 }

@@ -1,13 +1,14 @@
 /** Changes of an experiment's status: one transaction over the experiment and all its gates (T6), and the sagas behind them. */
 import type { Experiment, ExperimentState, TaskSet } from "#domain/experiment.ts";
 import { EXPERIMENT_TRANSITIONS } from "#domain/experiment.ts";
-import type { ExperimentId } from "#domain/id.ts";
-import { hasIndex, emptySet } from "#domain/index-set.ts";
-import type { LeaseKey } from "#domain/lease.ts";
+import type { ExperimentId, GatewayId } from "#domain/id.ts";
+import { emptySet, hasIndex, isEmptySet } from "#domain/index-set.ts";
+import type { Lease } from "#domain/lease.ts";
 import { isFinished, type Segment } from "#domain/segment.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Random } from "#ports/random.ts";
 import type { TaskStore } from "#ports/task-store.ts";
+import type { WorkerStore } from "#ports/worker-store.ts";
 import { isSetClosed } from "./eligibility.ts";
 import { sumsOf } from "./fold.ts";
 import { WRITE_JITTER_MS, WRITE_TRIES } from "./limits.ts";
@@ -16,6 +17,8 @@ import type { Settlement } from "./settlement.ts";
 
 interface Deps {
   readonly store: TaskStore;
+  readonly workers: Pick<WorkerStore, "readWorker">;
+  readonly dispatch: (lease: Lease, gateway: GatewayId | undefined) => Promise<void>;
   readonly plans: Plans;
   readonly settlement: Settlement;
   readonly clock: Clock;
@@ -37,10 +40,13 @@ export interface Control {
   completeIfDone(id: ExperimentId): Promise<boolean>;
   /** Starts a retry of all failed tasks; `undefined` operation id when the state does not allow it. */
   startRetry(id: ExperimentId, operation: string): Promise<TurnReport>;
-  /** Carries a RETRYING experiment on to where it came from; safe to run by several at once and again. */
-  finishRetry(id: ExperimentId): Promise<void>;
-  /** Takes every open lease of a CANCELED experiment back, then lets it leave the live index. */
-  sweepCanceled(id: ExperimentId): Promise<void>;
+  /**
+   * Carries on what a turn began, at once after its hint and again by the timer; safe to run by several at once and again.
+   * RETRYING: back to where it came from. CANCELED: its open leases are taken back, then it leaves the live index.
+   * PAUSED: the gateways of its open leases are told to take back what has not started; a lost message costs nothing but
+   * that those tasks still run.
+   */
+  carryOn(experiment: Experiment): Promise<void>;
 }
 
 const SEGMENT_PAGE = 100;
@@ -139,36 +145,51 @@ export function createControl(deps: Deps): Control {
     }
   }
 
-  async function openLeases(segment: Segment["key"]): Promise<LeaseKey[]> {
-    const open: LeaseKey[] = [];
+  async function openLeases(segment: Segment["key"]): Promise<Lease[]> {
+    const open: Lease[] = [];
     let cursor: string | undefined;
     do {
       const page = await store.listLeases(segment, { limit: LEASE_PAGE, ...(cursor === undefined ? {} : { cursor }) });
-      open.push(...page.items.filter((l) => l.state === "OPEN").map((l) => l.key));
+      open.push(...page.items.filter((l) => l.state === "OPEN"));
       cursor = page.cursor;
     } while (cursor !== undefined);
     return open;
   }
 
-  async function sweepCanceled(id: ExperimentId): Promise<void> {
-    const experiment = await store.readExperiment(id);
-    if (experiment?.status !== "CANCELED" || !experiment.live) return;
-    let clean = true;
+  /** The open leases of every segment that has some. */
+  async function* leasedSegments(id: ExperimentId): AsyncGenerator<{ key: Segment["key"]; open: readonly Lease[] }> {
     for (const set of await store.readSets(id)) {
       for (let from = 0; from < set.next; from += SEGMENT_PAGE) {
         for (const s of await store.readSegments(id, set.ordinal, from, SEGMENT_PAGE)) {
-          const open = await openLeases(s.key);
-          if (open.length === 0) continue;
-          const done = await deps.settlement.settle(
-            s.key,
-            open.map((lease) => ({ lease, back: { tasks: "all" as const, cause: "canceled" as const }, fold: true })),
-          );
-          clean = clean && done.every((r) => !r.undecided && r.state !== "OPEN");
+          const open = isEmptySet(s.leased) ? [] : await openLeases(s.key);
+          if (open.length > 0) yield { key: s.key, open };
         }
       }
+    }
+  }
+
+  async function sweepCanceled(id: ExperimentId): Promise<void> {
+    let clean = true;
+    for await (const { key, open } of leasedSegments(id)) {
+      const done = await deps.settlement.settle(
+        key,
+        open.map((lease) => ({ lease: lease.key, back: { tasks: "all" as const, cause: "canceled" as const }, fold: true })),
+      );
+      clean = clean && done.every((r) => !r.undecided && r.state !== "OPEN");
     }
     if (clean) await turn(id, { from: ["CANCELED"], change: () => ({ live: false }) });
   }
 
-  return { turn, completeIfDone, startRetry, finishRetry, sweepCanceled };
+  async function recallPaused(id: ExperimentId): Promise<void> {
+    for await (const { open } of leasedSegments(id))
+      for (const lease of open) await deps.dispatch(lease, (await deps.workers.readWorker(lease.worker))?.gateway);
+  }
+
+  async function carryOn(e: Experiment): Promise<void> {
+    if (e.status === "RETRYING") await finishRetry(e.id);
+    else if (e.status === "CANCELED" && e.live) await sweepCanceled(e.id);
+    else if (e.status === "PAUSED") await recallPaused(e.id);
+  }
+
+  return { turn, completeIfDone, startRetry, carryOn };
 }

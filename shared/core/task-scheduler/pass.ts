@@ -182,10 +182,13 @@ async function assignAll(
 async function liveExperiments(deps: PassDeps, hints: readonly Hint[]): Promise<Experiment[]> {
   const found = new Map<ExperimentId, Experiment>();
   for (const id of new Set(hints.map((h) => h.experiment))) {
-    const e = id === undefined ? undefined : await deps.store.readExperiment(id);
+    let e = id === undefined ? undefined : await deps.store.readExperiment(id);
+    // What a user asked for need not wait for the timer.
+    if (e !== undefined && e.status !== "RUNNING") {
+      await deps.control.carryOn(e);
+      e = await deps.store.readExperiment(e.id);
+    }
     if (e !== undefined) found.set(e.id, e);
-    // A cancellation need not wait for the timer to take its leases back.
-    if (e?.status === "CANCELED" && e.live) await deps.control.sweepCanceled(e.id);
   }
   for (const e of await deps.store.liveExperiments(EXPERIMENTS_PER_PASS)) if (!found.has(e.id)) found.set(e.id, e);
   return [...found.values()].filter((e) => e.status === "RUNNING").slice(0, EXPERIMENTS_PER_PASS);

@@ -15,9 +15,8 @@ export function createSweep(deps: SweepDeps): () => Promise<readonly ExperimentI
   return async () => {
     const live = await deps.store.liveExperiments(EXPERIMENTS_PER_SWEEP);
     for (const e of live) {
-      if (e.status === "RETRYING") await deps.control.finishRetry(e.id);
-      if (e.status === "CANCELED") await deps.control.sweepCanceled(e.id);
-      else await deps.hint({ experiment: e.id }, 0);
+      await deps.control.carryOn(e);
+      if (e.status !== "CANCELED") await deps.hint({ experiment: e.id }, 0);
     }
     return live.map((e) => e.id);
   };
