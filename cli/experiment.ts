@@ -109,7 +109,7 @@ export async function outputs(session: Session, options: PageOptions & { readonl
   return EXIT.done;
 }
 
-type Turn = "submitExperiment" | "pauseExperiment" | "resumeExperiment" | "retryExperiment" | "cancelExperiment";
+type Turn = "submitExperiment" | "pauseExperiment" | "resumeExperiment" | "retryExperiment" | "resubmitExperiment" | "cancelExperiment";
 
 /** A command that turns one experiment and shows where it is then. */
 export const turns =
@@ -121,3 +121,11 @@ export const turns =
     session.output.result(summary, () => [`${summary.id}  ${summary.status}  (${showCount(summary.tasks)} tasks)`]);
     return EXIT.done;
   };
+
+export async function edit(session: Session, { priority, weight }: { priority?: number; weight?: number }, args: Args): Promise<number> {
+  const body = { ...(priority === undefined ? {} : { priority }), ...(weight === undefined ? {} : { weight }) };
+  const request = { params: { id: readExperimentId(args[0]) }, body, idempotencyKey: randomUUID(), signal: session.signal };
+  const summary = await (await connect(session)).call("editExperiment", request);
+  session.output.result(summary, () => [`${summary.id}  ${summary.status}  priority ${summary.priority}, weight ${summary.weight}`]);
+  return EXIT.done;
+}

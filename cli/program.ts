@@ -21,6 +21,13 @@ function wholeNumber(text: string): number {
   return n;
 }
 
+/** Its range is checked by the API, which says what is allowed. */
+function toNumber(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n)) throw new InvalidArgumentError("expects a whole number.");
+  return n;
+}
+
 function readOverride(text: string, before: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
   const at = text.indexOf("=");
   if (at < 1) throw new InvalidArgumentError("expects NAME=value.");
@@ -84,6 +91,11 @@ function addExperiment(experiment: Command, around: Surroundings): void {
   leaf(add("pause <id>", "running tasks finish, the others wait"), around, async () => (await read()).turns("pauseExperiment"));
   leaf(add("resume <id>", "go on with a paused experiment"), around, async () => (await read()).turns("resumeExperiment"));
   leaf(add("retry <id>", "run all failed tasks again"), around, async () => (await read()).turns("retryExperiment"));
+  const edit = add("edit <id>", "change how an experiment stands against others while it runs")
+    .option("--priority <n>", "-100 to 100; larger first among your own", toNumber)
+    .option("--weight <n>", "1 to 1000; share against other experiments", toNumber);
+  leaf(edit, around, async () => (await read()).edit);
+  leaf(add("resubmit <id>", "start a new experiment with the same plan"), around, async () => (await read()).turns("resubmitExperiment"));
   leaf(add("cancel <id>", "stop an experiment for good"), around, async () => (await read()).turns("cancelExperiment"));
 }
 

@@ -8,7 +8,7 @@ import { SchedulerError } from "#domain/error.ts";
 import { type Experiment, type ExperimentState, isTerminal } from "#domain/experiment.ts";
 import type { ExperimentSpec } from "#domain/spec.ts";
 import type { Handlers } from "./call.ts";
-import type { HttpDeps } from "./deps.ts";
+import type { HttpDeps, User } from "./deps.ts";
 
 type Operations =
   | "planExperiment"
@@ -18,6 +18,8 @@ type Operations =
   | "submitExperiment"
   | "cancelExperiment"
   | "pauseExperiment"
+  | "editExperiment"
+  | "resubmitExperiment"
   | "resumeExperiment"
   | "retryExperiment"
   | "listTasks"
@@ -35,6 +37,7 @@ const summaryOf = (e: Experiment): ExperimentSummary => ({
   owner: e.owner,
   status: e.status,
   priority: e.priority,
+  weight: e.weight,
   tasks: e.taskCount,
   createdAtMs: e.createdAtMs,
   ...timesOf(e),
@@ -46,6 +49,7 @@ const viewOf = (v: ExperimentView): ExperimentViewAnswer => ({
   owner: v.owner,
   status: v.status,
   priority: v.priority,
+  weight: v.weight,
   tasks: v.tasks,
   createdAtMs: v.createdAtMs,
   ...timesOf(v),
@@ -90,17 +94,21 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
     }
   }
 
+  async function own({ id }: Experiment, user: User): Promise<void> {
+    const object = { type: "experiment", id } as const;
+    await authorization.write([
+      { object, relation: "owner", subject: { type: "user", id: user.id } },
+      { object, relation: "deployment", subject: { type: "deployment", id: deps.deploymentId } },
+    ]);
+  }
+
   return {
     planExperiment: async ({ body }) => summarizePlan(compilePlan(specOf(body))),
     createExperiment: async ({ body, query, user, requestId }) => {
       const spec = specOf(body);
       const plan = compilePlan(spec);
       const created = await orchestrator.create({ owner: user.id, plan, priority: spec.priority });
-      const object = { type: "experiment", id: created.id } as const;
-      await authorization.write([
-        { object, relation: "owner", subject: { type: "user", id: user.id } },
-        { object, relation: "deployment", subject: { type: "deployment", id: deps.deploymentId } },
-      ]);
+      await own(created, user);
       return summaryOf(query.submit === "true" ? await submitCreated(created, requestId) : created);
     },
     listExperiments: async ({ user, query }) => {
@@ -113,6 +121,12 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
     pauseExperiment: async ({ params }) => summaryOf(await orchestrator.pause(params.id)),
     resumeExperiment: async ({ params }) => summaryOf(await orchestrator.resume(params.id)),
     retryExperiment: async ({ params }) => summaryOf(await orchestrator.retry(params.id)),
+    editExperiment: async ({ params, body }) => summaryOf(await orchestrator.edit(params.id, body)),
+    resubmitExperiment: async ({ params, user, requestId }) => {
+      const created = await orchestrator.resubmit(params.id, user.id);
+      await own(created, user);
+      return summaryOf(await submitCreated(created, requestId));
+    },
     listTasks: async ({ params, query }) => {
       const page = await orchestrator.tasks(params.id, query);
       return { items: page.items.map(taskOf), ...cursorOf(page) };

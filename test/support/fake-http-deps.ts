@@ -92,6 +92,15 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
     cancel: async (key) => turn(key, "CANCELED"),
     pause: async (key) => turn(key, "PAUSED"),
     resume: async (key) => turn(key, "RUNNING"),
+    async edit(key, change) {
+      const held = get(key);
+      held.experiment = { ...held.experiment, ...change };
+      return held.experiment;
+    },
+    async resubmit(key, owner) {
+      const { experiment, plan } = get(key);
+      return this.create({ owner, plan, priority: experiment.priority });
+    },
     retry: async (key) => turn(key, "RETRYING"),
     find: async (key) => get(key).experiment,
     async view(key) {

@@ -11,6 +11,7 @@ const view = (over: Partial<ExperimentViewAnswer> = {}): ExperimentViewAnswer =>
   owner: ALICE.id,
   status: "RUNNING",
   priority: 0,
+  weight: 1,
   tasks: 1_000_000,
   createdAtMs: 0,
   startedAtMs: 1_000,

@@ -253,6 +253,20 @@ describe("looking", () => {
     expect(results.map((result) => result.code)).toEqual([3, 0, 2]);
   });
 
+  it("edits, and refuses what is out of range or nothing", async () => {
+    const id = await created();
+    const { code, out } = await loggedIn(["experiment", "edit", id, "--priority", "7", "--weight", "3"]);
+    expect([code, out.includes("priority 7, weight 3")]).toEqual([0, true]);
+    expect((await loggedIn(["experiment", "edit", id, "--weight", "0"])).code).toBe(2);
+    expect((await loggedIn(["experiment", "edit", id])).code).toBe(2);
+  });
+
+  it("resubmits as a new experiment", async () => {
+    const id = await created();
+    const { code, out } = await loggedIn(["experiment", "resubmit", id]);
+    expect([code, /exp_\w+/.exec(out)?.[0] === id]).toEqual([0, false]);
+  });
+
   it.each([
     ["pause", "PAUSED"],
     ["resume", "RUNNING"],

@@ -1,6 +1,7 @@
 /** Experiments, their tasks and outputs. */
 import { EXPERIMENT_FILE, type Route } from "#api/route.ts";
 import {
+  experimentEdit,
   experimentPage,
   experimentSummary,
   experimentView,
@@ -112,6 +113,27 @@ export const experimentRoutes = {
     permission: edit,
     params: ofExperiment,
     success: { status: 200, json: experimentSummary },
+    errors: ["conflict", "outcome-unknown"],
+    idempotent: true,
+  },
+  editExperiment: {
+    method: "POST",
+    path: "/v1/experiments/{id}/edit",
+    summary: "Change priority or weight while it runs",
+    permission: edit,
+    params: ofExperiment,
+    body: experimentEdit,
+    success: { status: 200, json: experimentSummary },
+    errors: ["conflict", "too-large", "outcome-unknown"],
+    idempotent: true,
+  },
+  resubmitExperiment: {
+    method: "POST",
+    path: "/v1/experiments/{id}/resubmit",
+    summary: "Create and start a new experiment with the same plan; it belongs to you",
+    permission: view,
+    params: ofExperiment,
+    success: { status: 201, json: experimentSummary },
     errors: ["conflict", "outcome-unknown"],
     idempotent: true,
   },

@@ -6,12 +6,16 @@ import { TASK_STATES } from "#domain/task.ts";
 import { z } from "zod";
 import { count, idOf, instantMs, pageOf } from "./identity.ts";
 
+const PRIORITY_MAX = 100;
+const WEIGHT_MAX = 1000;
+
 export const experimentSummary = z.object({
   id: idOf("experiment"),
   name: z.string(),
   owner: idOf("user"),
   status: z.enum(EXPERIMENT_STATES),
   priority: z.int(),
+  weight: z.int(),
   tasks: count,
   createdAtMs: instantMs,
   startedAtMs: instantMs.exactOptional(),
@@ -27,6 +31,13 @@ const setProgress = z.object({
   skipped: count,
   leased: count.describe("Held by workers now"),
 });
+
+export const experimentEdit = z
+  .strictObject({
+    priority: z.int().min(-PRIORITY_MAX).max(PRIORITY_MAX).exactOptional().describe("Larger first among your own experiments"),
+    weight: z.int().min(1).max(WEIGHT_MAX).exactOptional().describe("Share against other experiments"),
+  })
+  .refine((change) => Object.keys(change).length > 0, "names nothing to change");
 
 export const experimentView = experimentSummary.extend({
   labels: z.record(z.string(), z.string()),

@@ -31,6 +31,7 @@ export interface ExperimentView {
   readonly owner: UserId;
   readonly status: ExperimentState;
   readonly priority: number;
+  readonly weight: number;
   readonly labels: Readonly<Record<string, string>>;
   readonly createdAtMs: number;
   readonly startedAtMs?: number;
@@ -95,6 +96,10 @@ export interface ExperimentOrchestrator {
    * A no-op when COMPLETED or RETRYING; `conflict` when CREATED, CANCELED or DELETING.
    */
   retry(id: ExperimentId): Promise<Experiment>;
+  /** Changes how it stands against others, from the next pass on. `conflict` when it has ended. */
+  edit(id: ExperimentId, change: { readonly priority?: number; readonly weight?: number }): Promise<Experiment>;
+  /** A new experiment (CREATED) of the same plan. */
+  resubmit(id: ExperimentId, owner: UserId): Promise<Experiment>;
   /** Owner alone, for permission checks and lists. */
   find(id: ExperimentId): Promise<Experiment>;
   view(id: ExperimentId): Promise<ExperimentView>;

@@ -119,6 +119,15 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
       await hint(id);
       return only(report.experiment, ["RETRYING", "RUNNING", "COMPLETED"], "retry it");
     },
+    async edit(id, change) {
+      const e = await turned(id, { from: ["CREATED", "RUNNING", "PAUSED", "RETRYING"], change: () => change });
+      if (isTerminal(e.status)) throw new SchedulerError("conflict", `${id} is ${e.status}: it has ended, nothing is left to edit`);
+      return e;
+    },
+    async resubmit(id, owner) {
+      const [{ priority }, { plan }] = await Promise.all([find(id), deps.plans.of(id)]);
+      return create({ owner, plan, priority });
+    },
     find,
     view: async (id) => view(deps, await find(id)),
     list: (owner, options) => deps.tasks.listExperiments(owner, options),
@@ -178,12 +187,12 @@ async function view(deps: OrchestratorDeps, e: Experiment): ReturnType<Experimen
       return { set: plan.sets[t.ordinal]?.name ?? "", total: t.count, ...sum };
     }),
   );
-  const { id, name, owner, status, priority, createdAtMs, taskCount } = e;
+  const { id, name, owner, status, priority, weight, createdAtMs, taskCount } = e;
   const times = {
     ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }),
     ...(e.endedAtMs === undefined || !isTerminal(e.status) ? {} : { endedAtMs: e.endedAtMs }),
   };
-  return { id, name, owner, status, priority, labels: plan.labels, createdAtMs, ...times, tasks: taskCount, sets: progress };
+  return { id, name, owner, status, priority, weight, labels: plan.labels, createdAtMs, ...times, tasks: taskCount, sets: progress };
 }
 
 async function countSegment(
