@@ -37,15 +37,21 @@ export interface Authorization {
   write(relations: readonly AuthorizedRelation[]): Promise<void>;
 }
 
+interface KeyClaim {
+  readonly user: string;
+  readonly key: string;
+  readonly fingerprint: string;
+  readonly nonce: string;
+}
+
+/** The port; see there. */
 export interface Idempotency {
   begin(
-    user: string,
-    key: string,
-    fingerprint: string,
-    expiresAtMs: number,
+    claim: KeyClaim,
+    lockedUntilMs: number,
   ): Promise<{ readonly fingerprint: string; readonly answer?: { readonly status: number; readonly body: string } } | undefined>;
-  finish(user: string, key: string, answer: { readonly status: number; readonly body: string }): Promise<void>;
-  abandon(user: string, key: string): Promise<void>;
+  finish(claim: KeyClaim, answer: { readonly status: number; readonly body: string }, keptUntilMs: number): Promise<void>;
+  abandon(claim: KeyClaim): Promise<void>;
 }
 
 type LogFacts = Readonly<Record<string, string | number | boolean | undefined>>;

@@ -5,13 +5,14 @@
  *     │                  └──── refused or failed ──> abandon (nothing was promised; the key may be used again)
  *     ├── other fingerprint ──> 422      ├── no answer yet ──> 409      └── answer ──> the same answer again
  *
- * Keys belong to their user. A process that dies in between leaves the key "still running" until it expires: that is
- * the safe side, since its effect is unknown.
+ * Keys belong to their user. A process that dies in between leaves the key "still running" for IDEMPOTENCY_LOCK_MS; then
+ * a repeated request takes it over and runs again. Whether the dead one had its effect is not known: what must not happen
+ * twice has to find that out by itself.
  */
 import type { Route } from "#api/routes.ts";
 import { SchedulerError } from "#domain/error.ts";
 import type { HttpDeps, User } from "./deps.ts";
-import { IDEMPOTENCY_KEEP_MS } from "./limits.ts";
+import { IDEMPOTENCY_KEEP_MS, IDEMPOTENCY_LOCK_MS } from "./limits.ts";
 import { jsonResponse, Refusal } from "./problem-response.ts";
 
 const KEY = /^[\x21-\x7e]{1,128}$/;
@@ -41,16 +42,18 @@ export async function runOnce(deps: HttpDeps, { route, request, bytes, user, run
   }
   if (!KEY.test(key)) throw new SchedulerError("invalid-input", "an idempotency key is 1 to 128 visible ASCII characters");
   const fingerprint = await fingerprintOf(request, bytes);
-  const held = await deps.idempotency.begin(user.id, key, fingerprint, deps.clock.now() + IDEMPOTENCY_KEEP_MS);
+  const claim = { user: user.id, key, fingerprint, nonce: crypto.randomUUID() };
+  const held = await deps.idempotency.begin(claim, deps.clock.now() + IDEMPOTENCY_LOCK_MS);
   if (held !== undefined) return replay(held, fingerprint);
   let answer: { readonly status: number; readonly text: string };
   try {
     answer = await run();
   } catch (error) {
-    await bestEffort(deps, deps.idempotency.abandon(user.id, key));
+    await bestEffort(deps, deps.idempotency.abandon(claim));
     throw error;
   }
-  await bestEffort(deps, deps.idempotency.finish(user.id, key, { status: answer.status, body: answer.text }));
+  const kept = { status: answer.status, body: answer.text };
+  await bestEffort(deps, deps.idempotency.finish(claim, kept, deps.clock.now() + IDEMPOTENCY_KEEP_MS));
   return jsonResponse(answer.status, answer.text);
 }
 

@@ -5,6 +5,8 @@ export const OUTPUT_STREAMED_BYTES_MAX = 4 * 1024 * 1024;
 export const ARCHIVE_ENTRIES_MAX = 1_000_000;
 export const ARCHIVE_PAGE = 500;
 export const TOKEN_CHARACTERS_MAX = 8192;
+/** Longer than any request takes: API Gateway gives up after 30 s. */
+export const IDEMPOTENCY_LOCK_MS = 60_000;
 export const IDEMPOTENCY_KEEP_MS = 24 * 60 * 60 * 1000;
 /** What an API Gateway v2 result may hold, with room for base64 and headers: Lambda refuses results above 6 MB. */
 export const RESULT_BYTES_MAX = 4_400_000;

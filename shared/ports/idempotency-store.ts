@@ -6,10 +6,19 @@ export interface StoredAnswer {
   readonly answer?: { readonly status: number; readonly body: string };
 }
 
+export interface KeyClaim {
+  readonly user: string;
+  readonly key: string;
+  readonly fingerprint: string;
+  /** Tells this taking of the key from every other. */
+  readonly nonce: string;
+}
+
 export interface IdempotencyStore {
-  /** Takes the key [absent or expired]; otherwise gives what is there. */
-  begin(user: string, key: string, fingerprint: string, expiresAtMs: number): Promise<StoredAnswer | undefined>;
-  finish(user: string, key: string, answer: { readonly status: number; readonly body: string }): Promise<void>;
-  /** Forgets a key whose request failed before any effect. */
-  abandon(user: string, key: string): Promise<void>;
+  /** Takes the key until then [absent or expired]; otherwise gives what is there. Repeated with the same nonce it is still taken. */
+  begin(claim: KeyClaim, lockedUntilMs: number): Promise<StoredAnswer | undefined>;
+  /** Keeps the answer [the key is still this claim's]; otherwise a no-op. */
+  finish(claim: KeyClaim, answer: { readonly status: number; readonly body: string }, keptUntilMs: number): Promise<void>;
+  /** Forgets a key whose request failed before any effect [still this claim's, not answered]; otherwise a no-op. */
+  abandon(claim: KeyClaim): Promise<void>;
 }

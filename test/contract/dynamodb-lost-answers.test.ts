@@ -106,8 +106,9 @@ describe.runIf(hasDynoxide)("lost answers", () => {
     expect(await createDynamoInputStore(lost).pin(E1, "s", "p", input)).toEqual(input);
     expect(await createDynamoInputStore(lost).pin(E1, "s", "p", { sha256: "b", bytes: 2 })).toEqual(input);
     const laterMs = state.table.clock.now() + 60_000;
-    expect(await createDynamoIdempotencyStore(lost).begin("ada", "k", "f", laterMs)).toBeUndefined();
-    expect(await createDynamoIdempotencyStore(lost).begin("ada", "k", "f", laterMs)).toEqual({ fingerprint: "f" });
+    const claim = { user: "ada", key: "k", fingerprint: "f", nonce: "1" };
+    expect(await createDynamoIdempotencyStore(lost).begin(claim, laterMs)).toBeUndefined();
+    expect(await createDynamoIdempotencyStore(lost).begin({ ...claim, nonce: "2" }, laterMs)).toEqual({ fingerprint: "f" });
   });
 
   it("are said to be unknown by the smaller stores where nothing is found", async () => {
@@ -123,8 +124,9 @@ describe.runIf(hasDynoxide)("lost answers", () => {
     const unknown = { kind: "outcome-unknown" };
     await expect(createDynamoAccountStore(lost).createUser(user)).rejects.toMatchObject(unknown);
     await expect(createDynamoInputStore(lost).pin(E1, "s", "p", { sha256: "a", bytes: 1 })).rejects.toMatchObject(unknown);
-    await expect(createDynamoIdempotencyStore(lost).begin("ada", "k", "f", 1)).rejects.toMatchObject(unknown);
-    await expect(createDynamoIdempotencyStore(lost).finish("ada", "k", { status: 1, body: "" })).rejects.toMatchObject(unknown);
+    const claim = { user: "ada", key: "k", fingerprint: "f", nonce: "1" };
+    await expect(createDynamoIdempotencyStore(lost).begin(claim, 1)).rejects.toMatchObject(unknown);
+    await expect(createDynamoIdempotencyStore(lost).finish(claim, { status: 1, body: "" }, 1)).rejects.toMatchObject(unknown);
     await expect(createDynamoResourceStore(lost).putResource(resource)).rejects.toMatchObject(unknown);
   });
 

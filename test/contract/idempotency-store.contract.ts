@@ -1,10 +1,19 @@
 /** What every IdempotencyStore must do. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { IdempotencyStore } from "#ports/idempotency-store.ts";
+import type { IdempotencyStore, KeyClaim } from "#ports/idempotency-store.ts";
 import type { FakeClock } from "../support/fake-clock.ts";
 import type { Subject } from "../support/subject.ts";
 
 const ANSWER = { status: 201, body: '{"id":"é"}' };
+
+let claims = 0;
+const aClaim = (parts: Partial<KeyClaim> = {}): KeyClaim => ({
+  user: "ada",
+  key: "k",
+  fingerprint: "f",
+  nonce: String(++claims),
+  ...parts,
+});
 
 export function describeIdempotencyStore(
   name: string,
@@ -13,21 +22,24 @@ export function describeIdempotencyStore(
   describe(`IdempotencyStore: ${name}`, () => {
     let made: Awaited<ReturnType<typeof make>>;
     let store: IdempotencyStore;
-    let endMs: number;
+    let lockMs: number;
+    let keepMs: number;
     beforeEach(async () => {
       made = await make();
       store = made.subject;
-      endMs = made.clock.now() + 60_000;
+      lockMs = made.clock.now() + 60_000;
+      keepMs = made.clock.now() + 600_000;
     });
     afterEach(() => made[Symbol.asyncDispose]());
 
     it("gives a repeated request the first answer", async () => {
-      expect(await store.begin("ada", "k", "f1", endMs)).toBeUndefined();
-      expect(await store.begin("ada", "k", "f1", endMs)).toEqual({ fingerprint: "f1" });
-      await store.finish("ada", "k", ANSWER);
-      expect(await store.begin("ada", "k", "f2", endMs)).toEqual({ fingerprint: "f1", answer: ANSWER });
-      await store.finish("ada", "k", { status: 500, body: "late" });
-      expect(await store.begin("ada", "k", "f1", endMs)).toEqual({ fingerprint: "f1", answer: ANSWER });
+      const first = aClaim();
+      expect(await store.begin(first, lockMs)).toBeUndefined();
+      expect(await store.begin(aClaim(), lockMs)).toEqual({ fingerprint: "f" });
+      await store.finish(first, ANSWER, keepMs);
+      expect(await store.begin(aClaim({ fingerprint: "g" }), lockMs)).toEqual({ fingerprint: "f", answer: ANSWER });
+      await store.finish(first, { status: 500, body: "late" }, keepMs);
+      expect(await store.begin(aClaim(), lockMs)).toEqual({ fingerprint: "f", answer: ANSWER });
     });
 
     it("tells users and keys apart", async () => {
@@ -38,37 +50,63 @@ export function describeIdempotencyStore(
         ["ada#k", ""],
         ["ada", "x".repeat(5000)],
       ] as const)
-        expect(await store.begin(user, key, "f", endMs)).toBeUndefined();
+        expect(await store.begin(aClaim({ user, key }), lockMs)).toBeUndefined();
     });
 
     it("lets one of eight begin", async () => {
-      const begun = await Promise.all(Array.from({ length: 8 }, () => store.begin("ada", "k", "f", endMs)));
+      const begun = await Promise.all(Array.from({ length: 8 }, () => store.begin(aClaim(), lockMs)));
       expect(begun.filter((b) => b === undefined)).toHaveLength(1);
     });
 
     it("forgets an abandoned key, not an answered one", async () => {
-      await store.begin("ada", "k", "f", endMs);
-      await store.abandon("ada", "k");
-      expect(await store.begin("ada", "k", "g", endMs)).toBeUndefined();
-      await store.finish("ada", "k", ANSWER);
-      await store.abandon("ada", "k");
-      expect(await store.begin("ada", "k", "g", endMs)).toEqual({ fingerprint: "g", answer: ANSWER });
+      const first = aClaim();
+      await store.begin(first, lockMs);
+      await store.abandon(first);
+      const second = aClaim({ fingerprint: "g" });
+      expect(await store.begin(second, lockMs)).toBeUndefined();
+      await store.finish(second, ANSWER, keepMs);
+      await store.abandon(second);
+      expect(await store.begin(aClaim(), lockMs)).toEqual({ fingerprint: "g", answer: ANSWER });
     });
 
-    it("forgets a key from the moment it expires on", async () => {
-      await store.begin("ada", "k", "f", endMs);
-      await store.finish("ada", "k", ANSWER);
+    it("lets a key be taken from one who has not finished in time, and then takes nothing more from that one", async () => {
+      const dead = aClaim();
+      await store.begin(dead, lockMs);
       await made.clock.advance(59_999);
-      expect(await store.begin("ada", "k", "g", endMs + 60_000)).toEqual({ fingerprint: "f", answer: ANSWER });
+      expect(await store.begin(aClaim(), keepMs)).toEqual({ fingerprint: "f" });
       await made.clock.advance(1);
-      expect(await store.begin("ada", "k", "g", endMs + 60_000)).toBeUndefined();
-      expect(await store.begin("ada", "k", "g", endMs + 60_000)).toEqual({ fingerprint: "g" });
+      const heir = aClaim({ fingerprint: "g" });
+      expect(await store.begin(heir, keepMs)).toBeUndefined();
+      await store.abandon(dead);
+      await store.finish(dead, { status: 201, body: "late" }, keepMs);
+      expect(await store.begin(aClaim(), keepMs)).toEqual({ fingerprint: "g" });
+      await store.finish(heir, ANSWER, keepMs);
+      expect(await store.begin(aClaim(), keepMs)).toEqual({ fingerprint: "g", answer: ANSWER });
+    });
+
+    it("keeps the answer of one who finished late while nobody else had come", async () => {
+      const slow = aClaim();
+      await store.begin(slow, lockMs);
+      await made.clock.advance(60_001);
+      await store.finish(slow, ANSWER, keepMs);
+      expect(await store.begin(aClaim(), keepMs)).toEqual({ fingerprint: "f", answer: ANSWER });
+    });
+
+    it("keeps an answer longer than the lock, and forgets it from the moment it expires on", async () => {
+      const first = aClaim();
+      await store.begin(first, lockMs);
+      await store.finish(first, ANSWER, keepMs);
+      await made.clock.advance(599_999);
+      expect(await store.begin(aClaim(), keepMs + 60_000)).toEqual({ fingerprint: "f", answer: ANSWER });
+      await made.clock.advance(1);
+      expect(await store.begin(aClaim({ fingerprint: "g" }), keepMs + 60_000)).toBeUndefined();
+      expect(await store.begin(aClaim(), keepMs + 60_000)).toEqual({ fingerprint: "g" });
     });
 
     it("says nothing when there is nothing to finish or to abandon", async () => {
-      await store.finish("ada", "k", ANSWER);
-      await store.abandon("ada", "k");
-      expect(await store.begin("ada", "k", "f", endMs)).toBeUndefined();
+      await store.finish(aClaim(), ANSWER, keepMs);
+      await store.abandon(aClaim());
+      expect(await store.begin(aClaim(), lockMs)).toBeUndefined();
     });
   });
 }

@@ -1,5 +1,6 @@
 /** What the HTTP application needs, in memory: two users, an administrator, experiments and one task with an output. */
 import { createHash } from "node:crypto";
+import { createMemoryIdempotencyStore } from "../../shared/adapters/memory/idempotency-store.ts";
 import type { ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
 import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
 import { SchedulerError } from "../../shared/domain/error.ts";
@@ -50,6 +51,7 @@ export interface FakeHttp {
   failSubmit: SchedulerError | undefined;
   /** Holds back every create until it is resolved. */
   hold: Promise<void> | undefined;
+  nowMs: number;
 }
 
 export const anOutput = (task: string, path: string, text = OUTPUT_TEXT, name = "OUT"): FakeOutput => ({
@@ -151,25 +153,6 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
   };
 }
 
-function fakeIdempotency(): HttpDeps["idempotency"] {
-  type Entry = { fingerprint: string; answer?: { status: number; body: string } };
-  const entries = new Map<string, Entry>();
-  return {
-    async begin(user, key, fingerprint) {
-      const held = entries.get(`${user} ${key}`);
-      if (held === undefined) entries.set(`${user} ${key}`, { fingerprint });
-      return held;
-    },
-    async finish(user, key, answer) {
-      const held = entries.get(`${user} ${key}`);
-      if (held !== undefined) held.answer = answer;
-    },
-    async abandon(user, key) {
-      entries.delete(`${user} ${key}`);
-    },
-  };
-}
-
 const workers: Worker[] = [
   {
     key: { id: id("worker"), incarnation: 1 },
@@ -199,6 +182,7 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
   const refuse = (): never => {
     throw new SchedulerError("unauthenticated", "name or password is wrong, or the token is not valid");
   };
+  const clock = { now: (): number => fake.nowMs };
   const deps: HttpDeps = {
     accounts: {
       login: async (name, password) => {
@@ -235,8 +219,8 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
       },
     },
     workers: { list: async () => workers },
-    idempotency: fakeIdempotency(),
-    clock: { now: () => 1_000 },
+    idempotency: createMemoryIdempotencyStore(clock),
+    clock,
     logger: { info: () => undefined, warn: () => undefined, error: (_message, facts) => void errors.push(JSON.stringify(facts)) },
     version: "0.1.0",
     ...options,
@@ -248,6 +232,7 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
     errors,
     failSubmit: undefined,
     hold: undefined,
+    nowMs: 1_000,
   };
   const orchestrator = options.orchestrator ?? fakeOrchestrator(fake);
   return fake;

@@ -290,6 +290,31 @@ describe("an idempotency key", () => {
     expect(fake.experiments.size).toBe(1);
   });
 
+  it("of a process that died is free again after a short time, and the dead one's late answer is not kept", async () => {
+    const reached = Promise.withResolvers<void>();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const { orchestrator } = fake.deps;
+    const create: typeof orchestrator.create = async (request) => {
+      reached.resolve();
+      await (fake.nowMs === 1_000 ? promise : undefined);
+      return orchestrator.create(request);
+    };
+    app = createHttpApp({ ...fake.deps, orchestrator: { ...orchestrator, create } });
+    const dead = sendYaml(EXPERIMENT_YAML, { key: "key-1" });
+    await reached.promise;
+    fake.nowMs += 59_999;
+    await refused(await sendYaml(EXPERIMENT_YAML, { key: "key-1" }), 409, "idempotency-in-progress");
+    fake.nowMs += 1;
+    const heir = await sendYaml(EXPERIMENT_YAML, { key: "key-1" });
+    expect(heir.status).toBe(201);
+    resolve();
+    await dead;
+    fake.nowMs += 23 * 60 * 60 * 1000;
+    const again = await sendYaml(EXPERIMENT_YAML, { key: "key-1" });
+    expect(again.headers.get("idempotency-replayed")).toBe("true");
+    expect(await again.text()).toBe(await heir.text());
+  });
+
   it("that is malformed is refused before any effect", async () => {
     await refused(await sendYaml(EXPERIMENT_YAML, { key: "x".repeat(129) }), 400, "invalid-input");
     expect(fake.experiments.size).toBe(0);

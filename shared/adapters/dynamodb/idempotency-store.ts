@@ -7,21 +7,18 @@ import * as when from "./conditions.ts";
 import { answerKey } from "./keys.ts";
 import { ANSWER_BYTES_MAX } from "./limits.ts";
 
-const NONCE_BYTES = 12;
-
 export function createDynamoIdempotencyStore(table: DynamoTable): IdempotencyStore {
   const certain = (kind: string): void => {
     if (kind === "unknown") throw new SchedulerError("outcome-unknown", "the answer of this key may not have been stored");
   };
   return {
-    begin: async (user, key, fingerprint, expiresAtMs) => {
-      const nonce = Buffer.from(table.random.bytes(NONCE_BYTES)).toString("hex");
+    begin: async ({ user, key, fingerprint, nonce }, lockedUntilMs) => {
       const item: Item = {
         ...keyItem(answerKey(user, key)),
         fingerprint: text(fingerprint),
         nonce: text(nonce),
-        expires: number(expiresAtMs),
-        ttl: number(Math.ceil(expiresAtMs / 1000)),
+        expires: number(lockedUntilMs),
+        ttl: ttlOf(lockedUntilMs),
       };
       const outcome = await table.write({ by: "set", index: 0, kind: "put", item, condition: when.absentOrExpired(table.clock.now()) });
       if (outcome.kind === "done") return undefined;
@@ -29,19 +26,25 @@ export function createDynamoIdempotencyStore(table: DynamoTable): IdempotencySto
       if (stored === undefined) throw new SchedulerError("outcome-unknown", "the key may not have been taken; try again");
       return textOf(stored, "nonce") === nonce ? undefined : answerFrom(stored);
     },
-    finish: async (user, key, { status, body }) => {
+    finish: async ({ user, key, nonce }, { status, body }, keptUntilMs) => {
       if (Buffer.byteLength(body) > ANSWER_BYTES_MAX)
         throw new SchedulerError("too-large", "an answer is too large to be kept under its key");
-      const update = { expression: "SET #status = :status, #body = :body", values: { ":status": number(status), ":body": text(body) } };
-      certain(
-        (await table.write({ by: "set", index: 0, kind: "update", key: answerKey(user, key), update, condition: when.isUnanswered })).kind,
-      );
+      const update = {
+        expression: "SET #status = :status, #body = :body, #expires = :expires, #ttl = :ttl",
+        values: { ":status": number(status), ":body": text(body), ":expires": number(keptUntilMs), ":ttl": ttlOf(keptUntilMs) },
+      };
+      const condition = when.isUnansweredOf(nonce);
+      certain((await table.write({ by: "set", index: 0, kind: "update", key: answerKey(user, key), update, condition })).kind);
     },
-    abandon: async (user, key) => {
-      certain((await table.write({ by: "set", index: 0, kind: "delete", key: answerKey(user, key), condition: when.isUnanswered })).kind);
+    abandon: async ({ user, key, nonce }) => {
+      const condition = when.isUnansweredOf(nonce);
+      certain((await table.write({ by: "set", index: 0, kind: "delete", key: answerKey(user, key), condition })).kind);
     },
   };
 }
+
+/** For DynamoDB's own removal, which comes late: whole seconds. */
+const ttlOf = (ms: number) => number(Math.ceil(ms / 1000));
 
 const answerFrom = (item: Item): StoredAnswer => ({
   fingerprint: textOf(item, "fingerprint"),
