@@ -39,6 +39,7 @@ export function createResourceHandlers(deps: HttpDeps): Handlers<"listResources"
     registerResource: async ({ body: { open, ...resource }, user }) => {
       const made = await deps.resources.register({ owner: user.id, resource });
       const object = { type: made.kind === "LOCAL" ? "compute_resource" : "storage_resource", id: made.id } as const;
+      // When this fails the resource is there and nobody may use it: repeating the request gets here again.
       await deps.authorization.write([
         { object, relation: "owner", subject: { type: "user", id: user.id } },
         { object, relation: "deployment", subject: { type: "deployment", id: deps.deploymentId } },

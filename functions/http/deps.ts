@@ -66,7 +66,7 @@ export interface HttpDeps {
   readonly deploymentId: string;
   readonly resources: {
     list(): Promise<readonly Resource[]>;
-    /** Throws `conflict` when the name is taken. */
+    /** Gives the same again to the same owner with the same content. Throws `conflict` when the name is taken otherwise. */
     register(request: { readonly owner: UserId; readonly resource: ResourceSettings }): Promise<Resource>;
   };
   readonly workers: { list(): Promise<readonly Worker[]> };

@@ -1,13 +1,14 @@
 /** What the HTTP application needs, in memory: two users, an administrator, experiments and one task with an output. */
-import { createHash } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { createMemoryIdempotencyStore } from "../../shared/adapters/memory/idempotency-store.ts";
+import { createMemoryResourceStore } from "../../shared/adapters/memory/resource-store.ts";
 import type { ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
 import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
+import { createResourceRegistry } from "../../shared/core/resource-registry/index.ts";
 import { SchedulerError } from "../../shared/domain/error.ts";
 import type { Experiment, ExperimentState } from "../../shared/domain/experiment.ts";
 import { type ExperimentId, type IdKind, makeId } from "../../shared/domain/id.ts";
 import type { Plan } from "../../shared/domain/plan.ts";
-import type { Resource } from "../../shared/domain/resource.ts";
 import type { Worker } from "../../shared/domain/worker.ts";
 import type { AuthorizedObject, HttpDeps, User } from "../../functions/http/deps.ts";
 
@@ -177,7 +178,8 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
   const relations = new Set<string>();
   const nameOf = (object: AuthorizedObject, relation: string, subject: AuthorizedObject) =>
     `${object.type}:${object.id}#${relation}@${subject.id}`;
-  const resources: Resource[] = [{ kind: "LOCAL", id: id("resource"), name: "local", owner: ADMIN.id, createdAtMs: 1 }];
+  const resources = createMemoryResourceStore();
+  void resources.putResource({ kind: "LOCAL", id: id("resource"), name: "local", owner: ADMIN.id, createdAtMs: 1 });
   const errors: string[] = [];
   const refuse = (): never => {
     throw new SchedulerError("unauthenticated", "name or password is wrong, or the token is not valid");
@@ -209,15 +211,7 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
       },
     },
     deploymentId: "main",
-    resources: {
-      list: async () => resources,
-      register: async ({ owner, resource }) => {
-        if (resources.some((one) => one.name === resource.name)) throw new SchedulerError("conflict", `the name ${resource.name} is taken`);
-        const held: Resource = { ...resource, id: id("resource"), owner, createdAtMs: 1 };
-        resources.push(held);
-        return held;
-      },
-    },
+    resources: createResourceRegistry({ store: resources, clock, random: { bytes: randomBytes } }),
     workers: { list: async () => workers },
     idempotency: createMemoryIdempotencyStore(clock),
     clock,

@@ -5,7 +5,17 @@ import { createHttpApp, createLambdaHandler, type HttpApp } from "../../function
 import { problem } from "../../shared/api/problem.ts";
 import { OPERATION_IDS, routeOf } from "../../shared/api/routes.ts";
 import { SchedulerError } from "../../shared/domain/error.ts";
-import { ALICE, anOutput, BOB, createFakeHttp, EXPERIMENT_YAML, type FakeHttp, PASSWORD, tokenOf } from "../support/fake-http-deps.ts";
+import {
+  ADMIN,
+  ALICE,
+  anOutput,
+  BOB,
+  createFakeHttp,
+  EXPERIMENT_YAML,
+  type FakeHttp,
+  PASSWORD,
+  tokenOf,
+} from "../support/fake-http-deps.ts";
 
 let fake: FakeHttp;
 let app: HttpApp;
@@ -318,6 +328,43 @@ describe("an idempotency key", () => {
   it("that is malformed is refused before any effect", async () => {
     await refused(await sendYaml(EXPERIMENT_YAML, { key: "x".repeat(129) }), 400, "invalid-input");
     expect(fake.experiments.size).toBe(0);
+  });
+});
+
+describe("a registration of a resource", () => {
+  const DATA = { kind: "POSIX", name: "data", root: "/data", open: true };
+  const register = (body: object, as = ADMIN) =>
+    send("POST", "/v1/resources", { body: JSON.stringify(body), type: "application/json", as });
+
+  it("whose permissions could not be written is completed by repeating it", async () => {
+    const written: unknown[] = [];
+    let fails = true;
+    const write: FakeHttp["deps"]["authorization"]["write"] = async (relations) => {
+      if (fails) throw new SchedulerError("unavailable", "the engine is down");
+      written.push(...relations);
+    };
+    app = createHttpApp({ ...fake.deps, authorization: { ...fake.deps.authorization, write } });
+    await refused(await register(DATA), 503, "unavailable");
+    fails = false;
+    const answer = await register(DATA);
+    expect(answer.status).toBe(201);
+    const { id } = (await answer.json()) as { id: string };
+    const object = { type: "storage_resource", id };
+    expect(written).toEqual([
+      { object, relation: "owner", subject: { type: "user", id: ADMIN.id } },
+      { object, relation: "deployment", subject: { type: "deployment", id: "main" } },
+      { object, relation: "user", subject: { type: "user", id: "*" } },
+    ]);
+    expect((await fake.deps.resources.list()).filter((r) => r.name === "data")).toMatchObject([{ id, root: "/data" }]);
+  });
+
+  it("is refused when the name stands for something else or for somebody else's", async () => {
+    expect((await register(DATA)).status).toBe(201);
+    await refused(await register({ ...DATA, root: "/other" }), 409, "conflict");
+    await refused(await register({ kind: "LOCAL", name: "data" }), 409, "conflict");
+    const all = { ...fake.deps.authorization, check: async () => true };
+    app = createHttpApp({ ...fake.deps, authorization: all });
+    await refused(await register(DATA, BOB), 409, "conflict");
   });
 });
 

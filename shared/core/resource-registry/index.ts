@@ -14,14 +14,17 @@ export interface ResourceRegistry {
   list(): Promise<readonly Resource[]>;
   /** Throws `not-found`. */
   read(name: string): Promise<Resource>;
-  /** Throws `conflict` when the name is taken. */
+  /**
+   * Repeated by the same owner with the same content it gives what is there: the caller can then finish what follows a
+   * registration. Throws `conflict` when the name is taken otherwise.
+   */
   register(request: { readonly owner: UserId; readonly resource: ResourceSettings }): Promise<Resource>;
 }
 
 export function createResourceRegistry(deps: {
   readonly store: ResourceStore;
-  readonly clock: Clock;
-  readonly random: Random;
+  readonly clock: Pick<Clock, "now">;
+  readonly random: Pick<Random, "bytes">;
 }): ResourceRegistry {
   return {
     list: () => deps.store.listResources(),
@@ -34,9 +37,14 @@ export function createResourceRegistry(deps: {
     async register({ owner, resource }) {
       const id = makeId("resource", deps.clock.now(), deps.random.bytes(ID_RANDOM_BYTES));
       const made: Resource = { ...resource, id, owner, createdAtMs: deps.clock.now() };
-      if (!(await deps.store.putResource(made)))
+      if (await deps.store.putResource(made)) return made;
+      const taken = await deps.store.readResource(resource.name);
+      if (taken === undefined || !isSame(taken, made))
         throw new SchedulerError("conflict", `the name ${resource.name} is taken by another resource`);
-      return made;
+      return taken;
     },
   };
 }
+
+const isSame = (a: Resource, b: Resource): boolean =>
+  a.owner === b.owner && (a.kind === "POSIX" ? b.kind === "POSIX" && a.root === b.root : a.kind === b.kind);
