@@ -6,9 +6,11 @@
 import type { Capacity } from "./capacity.ts";
 
 export const PLAN_FORMAT_VERSION = 1;
+/** Of plans with explicit edges, which a release that knows only version 1 would ignore. */
+export const EDGES_FORMAT_VERSION = 2;
 
 export interface Plan {
-  readonly formatVersion: typeof PLAN_FORMAT_VERSION;
+  readonly formatVersion: typeof PLAN_FORMAT_VERSION | typeof EDGES_FORMAT_VERSION;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   /** Script name -> text. */
@@ -25,7 +27,7 @@ export interface Plan {
 }
 
 export interface PlanSet {
-  /** The key under `tasks:`. A set's ordinal is its place in `Plan.sets`; parents come before children. */
+  /** The key under `tasks:`. A set's ordinal is its place in `Plan.sets`; foreach and after parents come before children. */
   readonly name: string;
   /** Key into `Plan.scripts`. */
   readonly script: string;
@@ -41,6 +43,8 @@ export interface PlanSet {
   readonly factor: number;
   /** Ordinals of sets that must be COMPLETED as a whole (barrier). */
   readonly after: readonly number[];
+  /** For each task the tasks of whatever set that must be COMPLETED before it, by number over all sets (lists.ts, edges.ts). */
+  readonly edges?: string;
   readonly resources: TaskResources;
   readonly retry: RetryPolicy;
 }

@@ -15,6 +15,7 @@ import {
   union,
 } from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
+import { decodeLists, listAt } from "#domain/lists.ts";
 import type { Plan } from "#domain/plan.ts";
 import { type Segment, segmentName, wholeSegment } from "#domain/segment.ts";
 import { workerName } from "#domain/worker.ts";
@@ -53,14 +54,28 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
     return true;
   }
 
+  function isDone(like: { experiment: string }, set: number, task: number): boolean {
+    const s = segmentAt(like, set, Math.floor(task / SEGMENT_TASKS));
+    return s !== undefined && hasIndex(s.done, task % SEGMENT_TASKS);
+  }
+
+  const lists = plan.sets.map(({ edges, count }) => (edges === undefined ? undefined : decodeLists(edges, count)));
+  function explicitParents(set: number, task: number): { set: number; task: number }[] {
+    const list = lists[set];
+    return [...(list === undefined ? [] : listAt(list, task))].map((number) => {
+      let [parent, left] = [0, number];
+      for (; left >= (plan.sets[parent]?.count ?? Number.POSITIVE_INFINITY); parent++) left -= plan.sets[parent]?.count as number;
+      return { set: parent, task: left };
+    });
+  }
+
   function isReady(key: Segment["key"], index: number): boolean {
     const set = plan.sets[key.set] as Plan["sets"][number];
     if (!set.after.every((p) => committedSet(key, p))) return false;
-    const parent = Math.floor((key.segment * SEGMENT_TASKS + index) / set.factor);
-    return set.foreach.every((p) => {
-      const s = segmentAt(key, p, Math.floor(parent / SEGMENT_TASKS));
-      return s !== undefined && hasIndex(s.done, parent % SEGMENT_TASKS);
-    });
+    const task = key.segment * SEGMENT_TASKS + index;
+    if (!explicitParents(key.set, task).every((p) => isDone(key, p.set, p.task))) return false;
+    const parent = Math.floor(task / set.factor);
+    return set.foreach.every((p) => isDone(key, p, parent));
   }
 
   function checkNewLease(l: Lease): void {

@@ -171,6 +171,16 @@ export const MUTATIONS: Readonly<Record<string, readonly Edit[]>> = {
       replace: "project(n, planSet, segments, (s) => union(s.done, s.leased))",
     },
   ],
+  // So it is along explicit edges.
+  edges: [
+    {
+      file: ELIGIBILITY,
+      find: "return { done: s?.done ?? none,",
+      replace: "return { done: s === undefined ? none : union(s.done, s.leased),",
+    },
+  ],
+  // What waits for a task that was lost is skipped, along explicit edges too.
+  edgeskip: [{ file: ELIGIBILITY, find: "if (parent.isLost(i) ||", replace: "if (false ||" }],
   // An agent never starts a (lease, task) twice in one life.
   tomb: [{ file: AGENT, find: "    tombstones.add(name);\n    if (", replace: "    if (" }],
   // A task that the agent was given and has no more is taken back.

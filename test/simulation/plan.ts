@@ -2,7 +2,8 @@
 import { type Experiment, gatesFor, type TaskSet } from "#domain/experiment.ts";
 import { type IndexSet, members } from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
-import type { Plan, PlanSet } from "#domain/plan.ts";
+import { encodeLists } from "#domain/lists.ts";
+import { EDGES_FORMAT_VERSION, PLAN_FORMAT_VERSION, type Plan, type PlanSet } from "#domain/plan.ts";
 import { segmentsFor } from "#domain/segment.ts";
 import type { Assignment } from "#protocol/gen/worker.ts";
 
@@ -27,7 +28,7 @@ export function planSet(name: string, count: number, edges: Partial<PlanSet>): P
 
 export function planOf(sets: readonly PlanSet[]): Plan {
   return {
-    formatVersion: 1,
+    formatVersion: sets.some((s) => s.edges !== undefined) ? EDGES_FORMAT_VERSION : PLAN_FORMAT_VERSION,
     name: "sim",
     labels: {},
     scripts: { S: "true" },
@@ -38,6 +39,28 @@ export function planOf(sets: readonly PlanSet[]): Plan {
     on: [],
     sets,
   };
+}
+
+/**
+ * Sets of which any task may wait for any earlier one, drawn by `below` (a number from 0 below its argument), and a
+ * barrier over the first. Tasks come one after the other into a set by chance, so each set is in a topological order.
+ */
+export function workflowOf(
+  sizes: { readonly sets: number; readonly tasks: number; readonly barrier: number },
+  below: (n: number) => number,
+): Plan {
+  const homes = Array.from({ length: sizes.tasks }, (_, i) => (i < sizes.sets ? i : below(sizes.sets)));
+  const members = Array.from({ length: sizes.sets }, (_, set) => homes.flatMap((home, task) => (home === set ? [task] : [])));
+  const order = members.flat();
+  const numbers = new Map(order.map((task, number) => [task, number]));
+  // Parents lie close together, so that there are long chains; some tasks have none, some many.
+  const parents = homes.map((_, task) =>
+    [...new Set(Array.from({ length: below(4) }, () => task - 1 - below(12)))].filter((parent) => parent >= 0),
+  );
+  const listsOf = (of: readonly number[]): string =>
+    encodeLists(of.map((task) => (parents[task] ?? []).map((p) => numbers.get(p) as number)));
+  const sets = members.map((of, i) => planSet(`w${i}`, of.length, { edges: listsOf(of) }));
+  return planOf([...sets, planSet("b", sizes.barrier, { after: [0] })]);
 }
 
 /** The items that a submission writes before it turns the experiment to RUNNING. */

@@ -27,7 +27,7 @@ import { createAgent } from "../../worker/agent/agent.ts";
 import { createGateway, type Gateway } from "../../worker/gateway/gateway.ts";
 import { createChecker, Violation } from "./checker.ts";
 import { createKernel, type Kernel, type Process } from "./kernel.ts";
-import { assignmentOf, planOf, planSet, submission } from "./plan.ts";
+import { assignmentOf, planOf, planSet, submission, workflowOf } from "./plan.ts";
 
 const FAULTS_MS = 10 * 60_000;
 const END_MS = 3 * 3_600_000;
@@ -66,7 +66,7 @@ interface Odds {
 
 export async function runWorld(seed: number): Promise<Report> {
   const kernel = createKernel(seed);
-  const world = createWorld(kernel);
+  const world = createWorld(kernel, seed);
   try {
     await world.go();
     return { steps: kernel.steps, ...world.counts() };
@@ -76,8 +76,12 @@ export async function runWorld(seed: number): Promise<Report> {
   }
 }
 
-/** A root set, one task or two for each of its tasks, and a barrier behind them. */
-function drawPlan(random: Kernel["random"]): Plan {
+/** Every fourth world a workflow; else a root set, one task or two for each of its tasks, and a barrier behind them. */
+function drawPlan(random: Kernel["random"], seed: number): Plan {
+  if (seed % 4 === 3) {
+    const sizes = { sets: 1 + random.below(4), tasks: SEGMENT_TASKS + random.below(3 * SEGMENT_TASKS), barrier: 1 + random.below(8) };
+    return workflowOf(sizes, random.below);
+  }
   const roots = SEGMENT_TASKS + random.below(2 * SEGMENT_TASKS);
   const factor = random.pick([1, 1, 2]);
   const sets = [
@@ -126,13 +130,13 @@ function createVerdict() {
   return verdict;
 }
 
-function createWorld(kernel: Kernel) {
+function createWorld(kernel: Kernel, seed: number) {
   const { random } = kernel;
   const table = createMemoryTable();
   const rawTasks = createMemoryTaskStore(table);
   const rawWorkers = createMemoryWorkerStore(table);
   const objects = new Map<string, string>();
-  const plan = drawPlan(random);
+  const plan = drawPlan(random, seed);
   const odds = drawOdds(random);
   const checker = createChecker(table, plan);
   let faults = true;

@@ -8,6 +8,7 @@
  */
 import { createHash } from "node:crypto";
 import { addCapacity, type Capacity, NO_CAPACITY } from "#domain/capacity.ts";
+import { edgesOf } from "#domain/edges.ts";
 import type { ExperimentId, GatewayId, WorkerId } from "#domain/id.ts";
 import { SEGMENT_TASKS, decodeSet, encodeSet, type IndexSet, isEmptySet, minus, setOf, union } from "#domain/index-set.ts";
 import { type Lease, type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
@@ -171,7 +172,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
 
   async function hasChildren(key: LeaseKey): Promise<boolean> {
     const { plan } = await deps.plans.of(key.experiment);
-    return plan.sets.some((set) => set.foreach.includes(key.set) || set.after.includes(key.set));
+    if (plan.sets.some((set) => set.foreach.includes(key.set) || set.after.includes(key.set))) return true;
+    return (edgesOf(plan)?.outOf(key).length ?? 0) > 0;
   }
 
   async function flush(s: Session, name: string, key: LeaseKey, entry: Delivered): Promise<void> {

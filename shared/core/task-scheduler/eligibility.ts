@@ -1,7 +1,8 @@
 /** Readiness, derived (T5): which tasks of a segment may run now, and which never will because something before them failed. */
 import { hasIndex, emptySet, type IndexSet, intersect, minus, SEGMENT_TASKS, setOf, union } from "#domain/index-set.ts";
+import { edgesOf, type SegmentEdges, type SegmentPlace } from "#domain/edges.ts";
 import type { TaskSet } from "#domain/experiment.ts";
-import type { PlanSet } from "#domain/plan.ts";
+import type { Plan, PlanSet } from "#domain/plan.ts";
 import { pendingOf, type Segment, wholeSegment } from "#domain/segment.ts";
 
 /** Numbers of the parent segments that segment `n` of a set with `factor` tasks per parent task looks at. */
@@ -16,6 +17,22 @@ export function childSegments(n: number, factor: number, childCount: number): nu
   const first = n * factor;
   const last = Math.min(Math.ceil(childCount / SEGMENT_TASKS) - 1, (n + 1) * factor - 1);
   return Array.from({ length: Math.max(0, last - first + 1) }, (_, i) => first + i);
+}
+
+/** Segments that hold tasks which tasks of this one wait for, barriers aside. */
+export function parentPlaces(plan: Plan, at: SegmentPlace): readonly SegmentPlace[] {
+  const { foreach, factor, count } = plan.sets[at.set] as PlanSet;
+  const numbers = foreach.length === 0 ? [] : parentSegments(at.segment, factor, count);
+  const own = foreach.flatMap((set) => numbers.map((segment) => ({ set, segment })));
+  return [...own, ...(edgesOf(plan)?.into(at)?.parents ?? [])];
+}
+
+/** Segments with tasks that wait for single tasks of this one. */
+export function childPlaces(plan: Plan, at: SegmentPlace): readonly SegmentPlace[] {
+  const own = plan.sets.flatMap(({ foreach, factor, count }, set) =>
+    foreach.includes(at.set) ? childSegments(at.segment, factor, count).map((segment) => ({ set, segment })) : [],
+  );
+  return [...own, ...(edgesOf(plan)?.outOf(at) ?? [])];
 }
 
 /** The tasks of segment `n` whose parent task is in the parent's set `pick(segment)`. */
@@ -39,8 +56,9 @@ function project(n: number, planSet: PlanSet, parent: ReadonlyMap<number, Segmen
 export interface Parents {
   /** All sets of the experiment, by ordinal; read after the gate. */
   readonly sets: readonly TaskSet[];
-  /** foreach parent ordinal -> its segments by number; read strongly, after the gate. */
+  /** Ordinal -> segments by number, those of {@link parentPlaces}; read strongly, after the gate. */
   readonly segments: ReadonlyMap<number, ReadonlyMap<number, Segment>>;
+  readonly edges?: SegmentEdges;
 }
 
 export interface Readiness {
@@ -77,7 +95,41 @@ export function readiness(planSet: PlanSet, n: number, parents: Parents): Readin
       project(n, planSet, segments, (s) => union(s.failed, s.skipped)),
     );
   }
+  if (parents.edges !== undefined) {
+    const at = alongEdges(parents.edges, parents);
+    ready = intersect(ready, at.ready);
+    doomed = union(doomed, at.doomed);
+  }
   return { ready: minus(ready, doomed), doomed };
+}
+
+/**
+ * In the order of the tasks, which is topological: what waits for a task that is doomed here is doomed by the same look.
+ * Only `done` makes a task ready (G4).
+ */
+function alongEdges({ parents: places, own, starts, refs }: SegmentEdges, { sets, segments }: Parents): Readiness {
+  const none = emptySet();
+  const facts = places.map(({ set, segment }) => {
+    const s = segments.get(set)?.get(segment);
+    const whole = sets[set]?.skipAll === true;
+    const lost = s === undefined ? none : union(s.failed, s.skipped);
+    return { done: s?.done ?? none, isLost: (i: number): boolean => whole || hasIndex(lost, i) };
+  });
+  const ready: number[] = [];
+  const doomed = new Set<number>();
+  for (let task = 0; task + 1 < starts.length; task++) {
+    let open = true;
+    for (let at = starts[task] as number; at < (starts[task + 1] as number); at++) {
+      const place = Math.floor((refs[at] as number) / SEGMENT_TASKS);
+      const i = (refs[at] as number) % SEGMENT_TASKS;
+      const parent = facts[place] as (typeof facts)[number];
+      open &&= hasIndex(parent.done, i);
+      if (open) continue;
+      if (parent.isLost(i) || (place === own && doomed.has(i))) doomed.add(task);
+    }
+    if (open) ready.push(task);
+  }
+  return { ready: setOf(ready), doomed: setOf(doomed) };
 }
 
 export interface Workable {

@@ -3,11 +3,12 @@
  * makes progress. Several passes at once are normal: each conditional write decides alone (T1, T5, T6, W1, W2).
  */
 import type { Capacity } from "#domain/capacity.ts";
+import { edgesOf } from "#domain/edges.ts";
 import type { Experiment, Gate, TaskSet } from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
 import { isEmptySet, type IndexSet, minus, SEGMENT_TASKS, sizeOf, union } from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
-import type { PlanSet } from "#domain/plan.ts";
+import type { Plan, PlanSet } from "#domain/plan.ts";
 import { type Segment, type SegmentKey, segmentName } from "#domain/segment.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Logger } from "#ports/logger.ts";
@@ -15,7 +16,7 @@ import type { Random } from "#ports/random.ts";
 import type { SegmentWrite, TaskStore } from "#ports/task-store.ts";
 import type { WorkerStore } from "#ports/worker-store.ts";
 import type { Control } from "./control.ts";
-import { childSegments, isBarrierDoomed, isSetClosed, parentSegments, readiness, workable } from "./eligibility.ts";
+import { childPlaces, isBarrierDoomed, isSetClosed, parentPlaces, readiness, workable } from "./eligibility.ts";
 import { newSegment, sealSegment } from "./fold.ts";
 import {
   BIRTHS_PER_ROUND,
@@ -114,12 +115,10 @@ export function createPass(given: PassDeps): (hints: readonly Hint[]) => Promise
   const deps: Deps = { ...given, measured: createMeasured() };
   return async (hints) => {
     const tally: Tally = { leases: 0, tasks: 0, refusals: 0, skipped: 0, completed: 0, waiting: new Map(), wakes: new Map() };
-    let targets = hints;
-    for (let round = 0; round < ROUNDS_PER_PASS; round++) {
-      const progress = await runRound(deps, targets, tally);
-      if (!progress) break;
-      targets = hints;
-    }
+    let progress = true;
+    for (let round = 0; progress && round < ROUNDS_PER_PASS; round++) progress = await runRound(deps, hints, tally);
+    // A long chain of skips may need more rounds than one pass has.
+    if (progress) for (const hint of hints) await deps.hint(hint, 0);
     for (const [experiment, atMs] of tally.wakes) await deps.hint({ experiment }, Math.max(1, atMs - deps.clock.now()));
     return tally;
   };
@@ -213,7 +212,7 @@ async function candidateKeys(
   deps: PassDeps,
   e: Experiment,
   sets: readonly TaskSet[],
-  planSets: readonly PlanSet[],
+  plan: Plan,
   hints: readonly Hint[],
 ): Promise<SegmentKey[]> {
   const keys = new Map<string, SegmentKey>();
@@ -226,9 +225,7 @@ async function candidateKeys(
   for (const h of hints) {
     if (h.experiment !== e.id || h.set === undefined || h.segment === undefined) continue;
     add(h.set, h.segment);
-    planSets.forEach((p, ordinal) => {
-      if (p.foreach.includes(h.set as number)) for (const n of childSegments(h.segment as number, p.factor, p.count)) add(ordinal, n);
-    });
+    for (const child of childPlaces(plan, { set: h.set, segment: h.segment })) add(child.set, child.segment);
   }
   const open = await deps.store.openSegments(e.id, SEGMENTS_PER_ROUND * 4);
   const start = Math.floor(deps.random.next() * Math.max(1, open.length));
@@ -273,11 +270,12 @@ async function lookAt(
   let progress = await skipBarriers(deps, e, plan.sets, sets, gates, tally);
   const candidates: Candidate[] = [];
   const next = sets.map((s) => s.next);
-  const keys = await candidateKeys(deps, e, sets, plan.sets, hints);
+  const read = readOnce(deps.store);
+  const keys = await candidateKeys(deps, e, sets, plan, hints);
   const looks = keys.map(async (key) => {
     const gate = await gateOf(key.segment);
     if (gate === undefined) return undefined;
-    return examine(deps, { experiment: e, gate, sets, planSet: plan.sets[key.set] as PlanSet, pools: plan.on }, key);
+    return examine(deps, { experiment: e, gate, sets, planSet: plan.sets[key.set] as PlanSet, pools: plan.on }, key, { plan, read });
   });
   for (const found of await Promise.all(looks)) {
     if (found === undefined) continue;
@@ -318,21 +316,38 @@ async function skipBarriers(
 
 type Setting = Pick<Candidate, "experiment" | "gate" | "sets" | "planSet" | "pools">;
 
-async function examine(deps: Deps, at: Setting, key: SegmentKey): Promise<Candidate | undefined> {
+/** Each segment is read once in a round: many may have the same parents. */
+function readOnce(store: TaskStore): (key: SegmentKey) => Promise<Segment | undefined> {
+  const known = new Map<string, Promise<Segment | undefined>>();
+  return (key) => {
+    const name = segmentName(key);
+    const reading = known.get(name) ?? store.readSegment(key);
+    known.set(name, reading);
+    return reading;
+  };
+}
+
+interface Reading {
+  readonly plan: Plan;
+  readonly read: (key: SegmentKey) => Promise<Segment | undefined>;
+}
+
+async function examine(deps: Deps, at: Setting, key: SegmentKey, { plan, read }: Reading): Promise<Candidate | undefined> {
   const { planSet, sets } = at;
-  const numbers = parentSegments(key.segment, planSet.factor, planSet.count);
   const segments = new Map<number, Map<number, Segment>>();
-  for (const parent of planSet.foreach) {
-    const found = await Promise.all(numbers.map((segment) => deps.store.readSegment({ ...key, set: parent, segment })));
-    segments.set(parent, new Map(found.filter((s) => s !== undefined).map((s) => [s.key.segment, s])));
+  for (const found of await Promise.all(parentPlaces(plan, key).map((parent) => read({ ...key, ...parent })))) {
+    if (found === undefined) continue;
+    const { set, segment } = found.key;
+    segments.set(set, (segments.get(set) ?? new Map<number, Segment>()).set(segment, found));
   }
-  const stored = await deps.store.readSegment(key);
+  const stored = await read(key);
   const set = sets[key.set] as TaskSet;
   if (stored === undefined && key.segment < set.next) return undefined;
   if (stored !== undefined) deps.measured.note(stored);
   if (stored?.closed === true) return undefined;
   const segment = stored ?? newSegment(key, at.gate.generation);
-  const ready = readiness(planSet, key.segment, { sets, segments });
+  const edges = edgesOf(plan)?.into(key);
+  const ready = readiness(planSet, key.segment, { sets, segments, ...(edges === undefined ? {} : { edges }) });
   const done = sizeOf(segment.done);
   const taskMs = done === 0 ? deps.measured.of(key) : segment.runMs / done;
   return { ...at, segment, unborn: stored === undefined, taskMs, ...workable(segment, planSet, ready, deps.clock.now()) };
