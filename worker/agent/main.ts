@@ -1,11 +1,13 @@
 /** The worker: `node worker/agent/main.ts --gateway host:port --ca file [options]`. */
 import { readFile } from "node:fs/promises";
 import { availableParallelism, hostname, totalmem } from "node:os";
+import { join } from "node:path";
 import { connect, type Connection } from "./connection.ts";
 import { createAgent } from "./agent.ts";
 import { loadOrJoin } from "./join.ts";
 import { parseOptions, USAGE } from "./options.ts";
 import { createProcessExecutor } from "./process-executor.ts";
+import { clearWorkDir } from "./sandbox.ts";
 
 const MIB = 1024 ** 2;
 const DRAIN_MS = 5_000;
@@ -45,6 +47,11 @@ async function main(): Promise<void> {
     logger,
   });
   logger.info("joined", { worker: workerId, gateway: options.gateway });
+  // A folder by the worker's name: other agents may share --work-dir, and what is in there is not all ours.
+  const workDir = join(options.workDir, workerId);
+  await clearWorkDir(workDir).catch((error: unknown) =>
+    logger.warn("leavings of an earlier life stay", { error: error instanceof Error ? error.message : String(error) }),
+  );
   let connection: Connection | undefined;
   const agent = createAgent({
     dial: async () => (connection = await connect({ address: options.gateway, ca, certificate, key, logger })),
@@ -53,7 +60,7 @@ async function main(): Promise<void> {
       return connection.signUploads(lease, [...files]);
     },
     executor: createProcessExecutor({
-      workDir: options.workDir,
+      workDir,
       cacheDir: options.cacheDir,
       now: Date.now,
       ca,

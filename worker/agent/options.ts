@@ -35,7 +35,7 @@ export const USAGE = `airavata-worker --gateway host:port --ca file [options]
   --ca file               CA certificate of the deployment (ca.pem)         AIRAVATA_CA
   --token-file file       one-time token, needed for the first start        AIRAVATA_TOKEN_FILE
   --state-dir folder      key and certificate   (./.airavata-worker)        AIRAVATA_STATE_DIR
-  --work-dir folder       task directories      (<state-dir>/work)          AIRAVATA_WORK_DIR
+  --work-dir folder       tasks, by worker's id (<state-dir>/work)          AIRAVATA_WORK_DIR
   --cache-dir folder      cached inputs         (<state-dir>/cache)         AIRAVATA_CACHE_DIR
   --slots n               whole cores to offer; or --cpu                    AIRAVATA_SLOTS
   --cpu n                 cores to offer, may be a fraction (all)           AIRAVATA_CPU
