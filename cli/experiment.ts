@@ -1,4 +1,5 @@
 /** Looking at experiments, and stopping them. */
+import type { FailureCause } from "#domain/plan.ts";
 import { randomUUID } from "node:crypto";
 import type { AnswerOf } from "#api/routes.ts";
 import type { TaskState } from "#domain/task.ts";
@@ -109,7 +110,7 @@ export async function outputs(session: Session, options: PageOptions & { readonl
   return EXIT.done;
 }
 
-type Turn = "submitExperiment" | "pauseExperiment" | "resumeExperiment" | "retryExperiment" | "resubmitExperiment" | "cancelExperiment";
+type Turn = "submitExperiment" | "pauseExperiment" | "resumeExperiment" | "resubmitExperiment" | "cancelExperiment";
 
 /** A command that turns one experiment and shows where it is then. */
 export const turns =
@@ -127,5 +128,23 @@ export async function edit(session: Session, { priority, weight }: { priority?: 
   const request = { params: { id: readExperimentId(args[0]) }, body, idempotencyKey: randomUUID(), signal: session.signal };
   const summary = await (await connect(session)).call("editExperiment", request);
   session.output.result(summary, () => [`${summary.id}  ${summary.status}  priority ${summary.priority}, weight ${summary.weight}`]);
+  return EXIT.done;
+}
+
+export interface RetryOptions {
+  readonly set?: readonly string[];
+  readonly task?: readonly string[];
+  readonly cause?: readonly FailureCause[];
+}
+
+export async function retry(session: Session, { set, task, cause }: RetryOptions, args: Args): Promise<number> {
+  const body = {
+    ...(set === undefined ? {} : { sets: set }),
+    ...(task === undefined ? {} : { tasks: task.map(readTaskName) }),
+    ...(cause === undefined ? {} : { causes: cause }),
+  };
+  const request = { params: { id: readExperimentId(args[0]) }, body, idempotencyKey: randomUUID(), signal: session.signal };
+  const summary = await (await connect(session)).call("retryExperiment", request);
+  session.output.result(summary, () => [`${summary.id}  ${summary.status}  (${showCount(summary.tasks)} tasks)`]);
   return EXIT.done;
 }

@@ -1,4 +1,5 @@
 /** The tree of commands, their options, and nothing of what they do. */
+import { FAILURE_CAUSES } from "#domain/plan.ts";
 import { TASK_STATES } from "#domain/task.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { createSession, type GlobalOptions, type Io, type Session } from "./session.ts";
@@ -90,7 +91,11 @@ function addExperiment(experiment: Command, around: Surroundings): void {
   leaf(add("submit <id>", "start an experiment that was created"), around, async () => (await read()).turns("submitExperiment"));
   leaf(add("pause <id>", "running tasks finish, the others wait"), around, async () => (await read()).turns("pauseExperiment"));
   leaf(add("resume <id>", "go on with a paused experiment"), around, async () => (await read()).turns("resumeExperiment"));
-  leaf(add("retry <id>", "run all failed tasks again"), around, async () => (await read()).turns("retryExperiment"));
+  const retry = add("retry <id>", "run failed tasks again: all, or those chosen by one of the options")
+    .addOption(new Option("--set <name...>", "of these sets").conflicts(["task", "cause"]))
+    .addOption(new Option("--task <task...>", "these tasks (<set>/<number>)").conflicts("cause"))
+    .addOption(new Option("--cause <cause...>", "whose last attempt failed by this").choices(FAILURE_CAUSES));
+  leaf(retry, around, async () => (await read()).retry);
   const edit = add("edit <id>", "change how an experiment stands against others while it runs")
     .option("--priority <n>", "-100 to 100; larger first among your own", toNumber)
     .option("--weight <n>", "1 to 1000; share against other experiments", toNumber);

@@ -120,7 +120,7 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
     cancelExperiment: async ({ params }) => summaryOf(await orchestrator.cancel(params.id)),
     pauseExperiment: async ({ params }) => summaryOf(await orchestrator.pause(params.id)),
     resumeExperiment: async ({ params }) => summaryOf(await orchestrator.resume(params.id)),
-    retryExperiment: async ({ params }) => summaryOf(await orchestrator.retry(params.id)),
+    retryExperiment: async ({ params, body }) => summaryOf(await orchestrator.retry(params.id, body)),
     editExperiment: async ({ params, body }) => summaryOf(await orchestrator.edit(params.id, body)),
     resubmitExperiment: async ({ params, user, requestId }) => {
       const created = await orchestrator.resubmit(params.id, user.id);

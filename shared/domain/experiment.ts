@@ -1,5 +1,6 @@
 /** An experiment, its gates and its task sets as stored. Names and conditions: docs/PROTOCOL.md. */
 import type { ExperimentId, UserId } from "./id.ts";
+import type { FailureCause } from "./plan.ts";
 
 export const EXPERIMENT_STATES = ["CREATED", "RUNNING", "PAUSED", "RETRYING", "COMPLETED", "FAILED", "CANCELED", "DELETING"] as const;
 export type ExperimentState = (typeof EXPERIMENT_STATES)[number];
@@ -45,7 +46,12 @@ export interface Experiment {
   readonly operation?: { readonly id: string; readonly select: RetrySelection };
 }
 
-export type RetrySelection = { readonly kind: "all-failed" };
+/** Which failed tasks a retry runs again: sets by ordinal, tasks by set and number, causes of their last attempt. */
+export type RetrySelection =
+  | { readonly kind: "all-failed" }
+  | { readonly kind: "sets"; readonly sets: readonly number[] }
+  | { readonly kind: "tasks"; readonly tasks: readonly { readonly set: number; readonly number: number }[] }
+  | { readonly kind: "causes"; readonly causes: readonly FailureCause[] };
 
 /** A copy of status and generation in its own partition, checked by every assignment (T6). */
 export interface Gate {

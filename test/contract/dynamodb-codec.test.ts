@@ -101,7 +101,17 @@ const anyExperiment: fc.Arbitrary<Experiment> = fc
     startedAtMs: optional(time),
     endedAtMs: optional(time),
     live: fc.boolean(),
-    operation: optional(fc.record({ id: fc.string({ minLength: 1 }), select: fc.constant({ kind: "all-failed" as const }) })),
+    operation: optional(
+      fc.record({
+        id: fc.string({ minLength: 1 }),
+        select: fc.constantFrom(
+          { kind: "all-failed" as const },
+          { kind: "sets" as const, sets: [0, 63] },
+          { kind: "tasks" as const, tasks: [{ set: 1, number: 9 }] },
+          { kind: "causes" as const, causes: ["timeout" as const] },
+        ),
+      }),
+    ),
   })
   .map((e) => compact<Experiment>(e));
 const anySet: fc.Arbitrary<TaskSet> = fc.record({

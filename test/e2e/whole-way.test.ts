@@ -86,12 +86,14 @@ resources:
   compute: {cpu: 1, ram_gb: 0.1, time: "0:01:00"}
 `;
 
-/** Half of the tasks fail until the file `door` is there; each has a child that is skipped until then. */
+/** No task ends before `door.start` is there; half of them fail until `door` is; each has a child that is skipped until then. */
 const doors = (door: string): string => `
 name: doors
 retry: {exit: 0}
 scripts:
-  PASS: '[ $((N % 2)) -eq 0 ] || [ -e "$DOOR" ]'
+  PASS: |
+    until [ -e "$DOOR.start" ]; do sleep 0.05; done
+    [ $((N % 2)) -eq 0 ] || [ -e "$DOOR" ]
   AFTER: 'true'
 tasks:
   pass:
@@ -140,10 +142,18 @@ describe("the embedded default", () => {
     expect((await airavata("experiment", "pause", id)).out).toContain("PAUSED");
     expect((await airavata("experiment", "pause", id)).code).toBe(0);
     expect((await airavata("experiment", "resume", id)).out).toContain("RUNNING");
+    await writeFile(`${door}.start`, "");
     expect((await airavata("experiment", "watch", id)).code).toBe(1);
     expect((await airavata("experiment", "resume", id)).code).toBe(5);
     await writeFile(door, "");
-    expect((await airavata("experiment", "retry", id)).code).toBe(0);
+    expect((await airavata("experiment", "retry", id, "--task", "pass/99")).code).toBe(4);
+    expect((await airavata("experiment", "retry", id, "--task", "pass/0")).code).toBe(0);
+    expect((await airavata("experiment", "watch", id)).code).toBe(1);
+    const done = async () => (JSON.parse((await airavata("experiment", "status", id, "--json")).out) as { sets: { done: number }[] }).sets;
+    expect((await done()).map((set) => set.done)).toEqual([5, 5]);
+    expect((await airavata("experiment", "retry", id, "--cause", "timeout")).code).toBe(0);
+    expect((await airavata("experiment", "watch", id)).code).toBe(1);
+    expect((await airavata("experiment", "retry", id, "--cause", "exit", "signal")).code).toBe(0);
     expect((await airavata("experiment", "watch", id)).code).toBe(0);
     const status = JSON.parse((await airavata("experiment", "status", id, "--json")).out) as { sets: { done: number; skipped: number }[] };
     expect(status.sets.map((s) => [s.done, s.skipped])).toEqual([

@@ -83,7 +83,7 @@ function onlyWorker(stage: Stage): WorkerKey {
 }
 
 async function retry(room: Room, stage: Stage): Promise<void> {
-  const { experiment } = await room.scheduler.control.startRetry(stage.experiment, "op");
+  const { experiment } = await room.scheduler.control.startRetry(stage.experiment, { id: "op", select: { kind: "all-failed" } });
   if (experiment !== undefined) await room.scheduler.control.carryOn(experiment);
 }
 

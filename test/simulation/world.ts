@@ -428,7 +428,9 @@ function createMeddling({ random, ...kernel }: Pick<Kernel, "random" | "nowMs" |
   }
   const retry = () =>
     invoke("retry", async ({ scheduler }) =>
-      scheduler.control.startRetry(id, "op").then(({ experiment: e }) => e && scheduler.control.carryOn(e)),
+      scheduler.control
+        .startRetry(id, { id: "op", select: { kind: "all-failed" } })
+        .then(({ experiment: e }) => e && scheduler.control.carryOn(e)),
     );
   const passNow = () => invoke("schedule", ({ scheduler }) => scheduler.schedule([{ experiment: id }]));
   const complete = () => invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(id));

@@ -9,6 +9,7 @@ let app: HttpApp;
 let alices: string;
 
 const bodies: Partial<Record<OperationId, { type: string; text: string }>> = {
+  retryExperiment: { type: "application/json", text: "{}" },
   editExperiment: { type: "application/json", text: JSON.stringify({ priority: 5 }) },
   planExperiment: { type: "application/yaml", text: EXPERIMENT_YAML },
   createExperiment: { type: "application/yaml", text: EXPERIMENT_YAML },

@@ -7,7 +7,7 @@
  */
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
 import type { Capacity } from "#domain/capacity.ts";
-import type { Experiment, ExperimentState, Gate, TaskSet } from "#domain/experiment.ts";
+import type { Experiment, ExperimentState, Gate, TaskSet, RetrySelection } from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
 import { decodeSet, encodeSet, type IndexSet, isEmptySet } from "#domain/index-set.ts";
 import type { CloseCause, Lease, ResultRef } from "#domain/lease.ts";
@@ -101,7 +101,7 @@ export function experimentItem(e: Experiment): Item {
     ...(e.startedAtMs === undefined ? {} : { started: number(e.startedAtMs) }),
     ...(e.endedAtMs === undefined ? {} : { ended: number(e.endedAtMs) }),
     ...(e.live ? { live: text(liveExperimentShard(e.id)) } : {}),
-    ...(e.operation === undefined ? {} : { op: { M: { id: text(e.operation.id), select: text(e.operation.select.kind) } } }),
+    ...(e.operation === undefined ? {} : { op: { M: { id: text(e.operation.id), select: text(JSON.stringify(e.operation.select)) } } }),
   };
 }
 
@@ -129,7 +129,7 @@ export function experimentFrom(item: Item): Experiment {
     live: item.live !== undefined,
     ...(operation === undefined
       ? {}
-      : { operation: { id: textOf(operation, "id"), select: { kind: textOf(operation, "select") as "all-failed" } } }),
+      : { operation: { id: textOf(operation, "id"), select: JSON.parse(textOf(operation, "select")) as RetrySelection } }),
   };
 }
 

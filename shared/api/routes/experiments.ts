@@ -6,6 +6,7 @@ import {
   experimentSummary,
   experimentView,
   outputPage,
+  retryChoice,
   taskDetail,
   taskPage,
   taskState,
@@ -109,11 +110,12 @@ export const experimentRoutes = {
   retryExperiment: {
     method: "POST",
     path: "/v1/experiments/{id}/retry",
-    summary: "Run all failed tasks again, and those that were skipped because of them. A no-op when none failed",
+    summary: "Run failed tasks again, and those that were skipped because of them. A no-op when none failed",
     permission: edit,
     params: ofExperiment,
+    body: retryChoice,
     success: { status: 200, json: experimentSummary },
-    errors: ["conflict", "outcome-unknown"],
+    errors: ["conflict", "too-large", "outcome-unknown"],
     idempotent: true,
   },
   editExperiment: {

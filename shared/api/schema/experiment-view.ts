@@ -39,6 +39,17 @@ export const experimentEdit = z
   })
   .refine((change) => Object.keys(change).length > 0, "names nothing to change");
 
+const RETRY_CHOICES_MAX = 100;
+const choice = <T extends z.ZodType>(one: T) => z.array(one).min(1).max(RETRY_CHOICES_MAX).readonly().exactOptional();
+export const retryChoice = z
+  .strictObject({
+    sets: choice(z.string().min(1).max(256)),
+    tasks: choice(z.strictObject({ set: z.string().min(1).max(256), number: count })),
+    causes: choice(z.enum(FAILURE_CAUSES)),
+  })
+  .refine((chosen) => Object.keys(chosen).length <= 1, "names one of sets, tasks and causes")
+  .describe("Which failed tasks; empty for all");
+
 export const experimentView = experimentSummary.extend({
   labels: z.record(z.string(), z.string()),
   sets: z.array(setProgress).readonly(),

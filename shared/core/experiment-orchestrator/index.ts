@@ -7,7 +7,7 @@
  */
 import type { Experiment, ExperimentState } from "#domain/experiment.ts";
 import type { ExperimentId, UserId } from "#domain/id.ts";
-import type { Plan } from "#domain/plan.ts";
+import type { FailureCause, Plan } from "#domain/plan.ts";
 import type { TaskResult } from "#domain/result.ts";
 import type { TaskState } from "#domain/task.ts";
 import type { Page } from "#ports/task-store.ts";
@@ -72,6 +72,13 @@ export interface OutputView {
   readonly sha256: string;
 }
 
+/** Failed tasks by set, by name or by cause; without any of them all. The first that is given counts. */
+export interface RetryChoice {
+  readonly sets?: readonly string[];
+  readonly tasks?: readonly { readonly set: string; readonly number: number }[];
+  readonly causes?: readonly FailureCause[];
+}
+
 export interface TaskFilter {
   readonly set?: string;
   readonly state?: TaskState;
@@ -92,10 +99,10 @@ export interface ExperimentOrchestrator {
   /** PAUSED -> RUNNING; a no-op when RUNNING; otherwise `conflict`. */
   resume(id: ExperimentId): Promise<Experiment>;
   /**
-   * Runs all failed tasks again, and with them what was skipped because of them: RETRYING, then back to RUNNING or PAUSED.
+   * Runs the chosen failed tasks again, and with them what was skipped because of them: RETRYING, then back to RUNNING or PAUSED.
    * A no-op when COMPLETED or RETRYING; `conflict` when CREATED, CANCELED or DELETING.
    */
-  retry(id: ExperimentId): Promise<Experiment>;
+  retry(id: ExperimentId, chosen: RetryChoice): Promise<Experiment>;
   /** Changes how it stands against others, from the next pass on. `conflict` when it has ended. */
   edit(id: ExperimentId, change: { readonly priority?: number; readonly weight?: number }): Promise<Experiment>;
   /** A new experiment (CREATED) of the same plan. */

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { SchedulerError } from "#domain/error.ts";
-import { type Experiment, type ExperimentState, gatesFor, isTerminal, type TaskSet } from "#domain/experiment.ts";
+import { type Experiment, type ExperimentState, type RetrySelection, gatesFor, isTerminal, type TaskSet } from "#domain/experiment.ts";
 import { parentIndex, taskBindings } from "#domain/expansion.ts";
 import { type ExperimentId, ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
 import { hasIndex, sizeOf } from "#domain/index-set.ts";
@@ -17,7 +17,7 @@ import type { ObjectStore } from "#ports/object-store.ts";
 import type { Random } from "#ports/random.ts";
 import type { TaskStore } from "#ports/task-store.ts";
 
-import type { ExperimentOrchestrator, OutputView, TaskView } from "./index.ts";
+import type { ExperimentOrchestrator, OutputView, RetryChoice, TaskView } from "./index.ts";
 
 interface OrchestratorDeps {
   readonly tasks: TaskStore;
@@ -111,10 +111,12 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
       const e = await turned(id, { from: ["PAUSED"], change: () => ({ status: "RUNNING" }) });
       return only(e, ["RUNNING"], "resume it");
     },
-    async retry(id) {
+    async retry(id, chosen) {
       const before = await find(id);
       if (before.status === "COMPLETED") return before;
-      const report = await deps.scheduler.control.startRetry(id, Buffer.from(deps.random.bytes(ID_RANDOM_BYTES)).toString("hex"));
+      const select = selectionOf((await deps.plans.of(id)).plan, chosen);
+      const operation = { id: Buffer.from(deps.random.bytes(ID_RANDOM_BYTES)).toString("hex"), select };
+      const report = await deps.scheduler.control.startRetry(id, operation);
       if (report.experiment === undefined) throw unclear();
       await hint(id);
       return only(report.experiment, ["RETRYING", "RUNNING", "COMPLETED"], "retry it");
@@ -161,6 +163,14 @@ const ADVICE: Partial<Record<ExperimentState, string>> = {
 function only(e: Experiment, wanted: readonly ExperimentState[], what: string): Experiment {
   if (wanted.includes(e.status)) return e;
   throw new SchedulerError("conflict", `${e.id} is ${e.status}: can't ${what}, ${ADVICE[e.status] ?? "it has ended"}`);
+}
+
+/** Throws `not-found` for a set or task that the plan does not have. */
+function selectionOf(plan: Plan, chosen: RetryChoice): RetrySelection {
+  if (chosen.sets !== undefined) return { kind: "sets", sets: chosen.sets.map((set) => ordinalOf(plan, set)) };
+  if (chosen.tasks !== undefined)
+    return { kind: "tasks", tasks: chosen.tasks.map(({ set, number }) => ({ set: ordinalOf(plan, set, number), number })) };
+  return chosen.causes === undefined ? { kind: "all-failed" } : { kind: "causes", causes: chosen.causes };
 }
 
 function ordinalOf(plan: Plan, set: string, number = 0): number {

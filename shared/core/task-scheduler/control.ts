@@ -2,7 +2,7 @@
 import type { Experiment, ExperimentState, TaskSet } from "#domain/experiment.ts";
 import { EXPERIMENT_TRANSITIONS } from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId } from "#domain/id.ts";
-import { emptySet, hasIndex, isEmptySet } from "#domain/index-set.ts";
+import { emptySet, hasIndex, isEmptySet, minus } from "#domain/index-set.ts";
 import type { Lease } from "#domain/lease.ts";
 import { isFinished, type Segment } from "#domain/segment.ts";
 import type { Clock } from "#ports/clock.ts";
@@ -13,6 +13,7 @@ import { isSetClosed } from "./eligibility.ts";
 import { sumsOf } from "./fold.ts";
 import { WRITE_JITTER_MS, WRITE_TRIES } from "./limits.ts";
 import type { Plans } from "./plans.ts";
+import { selectedFailures } from "./selection.ts";
 import type { Settlement } from "./settlement.ts";
 
 interface Deps {
@@ -38,8 +39,8 @@ export interface Control {
   turn(id: ExperimentId, request: TurnRequest): Promise<TurnReport>;
   /** COMPLETED or FAILED when every set is closed. */
   completeIfDone(id: ExperimentId): Promise<boolean>;
-  /** Starts a retry of all failed tasks; `undefined` operation id when the state does not allow it. */
-  startRetry(id: ExperimentId, operation: string): Promise<TurnReport>;
+  /** Starts a retry of the selected tasks; `unchanged` when the state does not allow it. */
+  startRetry(id: ExperimentId, operation: NonNullable<Experiment["operation"]>): Promise<TurnReport>;
   /**
    * Carries on what a turn began, at once after its hint and again by the timer; safe to run by several at once and again.
    * RETRYING: back to where it came from. CANCELED: its open leases are taken back, then it leaves the live index.
@@ -88,7 +89,7 @@ export function createControl(deps: Deps): Control {
     return kind === "turned";
   }
 
-  async function startRetry(id: ExperimentId, operation: string): Promise<TurnReport> {
+  async function startRetry(id: ExperimentId, operation: NonNullable<Experiment["operation"]>): Promise<TurnReport> {
     return turn(id, {
       from: ["RUNNING", "PAUSED", "COMPLETED", "FAILED"],
       change: (now) => ({
@@ -96,14 +97,17 @@ export function createControl(deps: Deps): Control {
         prior: now.status === "PAUSED" ? "PAUSED" : "RUNNING",
         generation: now.generation + 1,
         live: true,
-        operation: { id: operation, select: { kind: "all-failed" } },
+        operation,
       }),
     });
   }
 
-  async function reopenSegment(segment: Segment, generation: number, count: number): Promise<boolean> {
-    const cleared = { ...segment, failed: emptySet(), skipped: emptySet() };
-    const tries = new Map([...segment.tries].filter(([i]) => !hasIndex(segment.failed, i)));
+  async function reopenSegment(segment: Segment, { generation, operation }: Experiment, count: number): Promise<boolean> {
+    const select = operation?.select ?? { kind: "all-failed" };
+    const leases = select.kind === "causes" && !isEmptySet(segment.failed) ? await allLeases(segment.key) : [];
+    const selected = selectedFailures(select, segment, leases);
+    const cleared = { ...segment, failed: minus(segment.failed, selected), skipped: emptySet() };
+    const tries = new Map([...segment.tries].filter(([i]) => !hasIndex(selected, i)));
     const reopens = segment.closed && !isFinished(cleared, count);
     const post = { ...cleared, tries, generation, version: segment.version + 1, closed: segment.closed && !reopens };
     const outcome = await store.reopen({
@@ -113,11 +117,12 @@ export function createControl(deps: Deps): Control {
     return outcome.kind === "done";
   }
 
-  async function reopenSet(set: TaskSet, generation: number): Promise<boolean> {
+  async function reopenSet(set: TaskSet, experiment: Experiment): Promise<boolean> {
+    const { generation } = experiment;
     let clean = true;
     for (let from = 0; from < set.next; from += SEGMENT_PAGE) {
       for (const s of await store.readSegments(set.experiment, set.ordinal, from, SEGMENT_PAGE)) {
-        if (s.generation < generation && !(await reopenSegment(s, generation, set.count))) clean = false;
+        if (s.generation < generation && !(await reopenSegment(s, experiment, set.count))) clean = false;
       }
     }
     if (
@@ -133,7 +138,7 @@ export function createControl(deps: Deps): Control {
       const now = await store.readExperiment(id);
       if (now?.status !== "RETRYING") return;
       let clean = true;
-      for (const set of await store.readSets(id)) clean = (await reopenSet(set, now.generation)) && clean;
+      for (const set of await store.readSets(id)) clean = (await reopenSet(set, now)) && clean;
       if (clean) {
         await turn(id, {
           from: ["RETRYING"],
@@ -145,15 +150,15 @@ export function createControl(deps: Deps): Control {
     }
   }
 
-  async function openLeases(segment: Segment["key"]): Promise<Lease[]> {
-    const open: Lease[] = [];
+  async function allLeases(segment: Segment["key"]): Promise<Lease[]> {
+    const found: Lease[] = [];
     let cursor: string | undefined;
     do {
       const page = await store.listLeases(segment, { limit: LEASE_PAGE, ...(cursor === undefined ? {} : { cursor }) });
-      open.push(...page.items.filter((l) => l.state === "OPEN"));
+      found.push(...page.items);
       cursor = page.cursor;
     } while (cursor !== undefined);
-    return open;
+    return found;
   }
 
   /** The open leases of every segment that has some. */
@@ -161,7 +166,7 @@ export function createControl(deps: Deps): Control {
     for (const set of await store.readSets(id)) {
       for (let from = 0; from < set.next; from += SEGMENT_PAGE) {
         for (const s of await store.readSegments(id, set.ordinal, from, SEGMENT_PAGE)) {
-          const open = isEmptySet(s.leased) ? [] : await openLeases(s.key);
+          const open = isEmptySet(s.leased) ? [] : (await allLeases(s.key)).filter((l) => l.state === "OPEN");
           if (open.length > 0) yield { key: s.key, open };
         }
       }
