@@ -5,12 +5,14 @@ import { describe, expect, it } from "vitest";
 import { SchedulerError } from "#domain/error.ts";
 import { PROTOCOL_VERSION, RELEASE_VERSION } from "#protocol/version.ts";
 import { connect } from "../../worker/agent/connection.ts";
-import { loadOrJoin } from "../../worker/agent/join.ts";
+import { loadOrJoin, renewIfDue } from "../../worker/agent/join.ts";
 import { loadOrCreateAuthority, workerOfName } from "../../worker/gateway/certificates.ts";
 import { createJoinLimit } from "../../worker/gateway/join-limit.ts";
 import { JOIN_REFUSALS_BURST, JOINS_BURST, JOINS_PER_SECOND } from "../../worker/gateway/limits.ts";
 import { createGatewayClient } from "#protocol/client.ts";
 import { aKey, aWorkerId, hello, quiet, startWire, type Wire } from "../support/wire.ts";
+
+const DAY_MS = 24 * 3600 * 1000;
 
 /** A deployment whose tokens are "good-1", "good-2", … (each works once) and "expired". */
 async function startDeployment() {
@@ -53,6 +55,38 @@ describe("join", () => {
     connection.send(hello());
     connection.close("done");
     expect(await connection.ended).toEqual({ kind: "served" });
+  });
+
+  it("a certificate that ends soon is renewed without a token, for the same worker and key", async () => {
+    await using deployment = await startDeployment();
+    const identity = await deployment.enter("good-1");
+    const { address, authority } = deployment.wire;
+    const place = { address, ca: authority.caPem, stateDir: deployment.stateDir, logger: quiet };
+    expect(await renewIfDue(identity, place, 300 * DAY_MS)).toBe(identity);
+    const renewed = await renewIfDue(identity, place, 400 * DAY_MS);
+    expect(renewed).toEqual({ ...identity, certificate: expect.any(String) });
+    expect(renewed.certificate).not.toBe(identity.certificate);
+    expect(await deployment.enter()).toEqual(renewed);
+    expect(deployment.used.size).toBe(1);
+    const connection = await connect({ address, ca: authority.caPem, ...renewed, logger: quiet });
+    connection.send(hello());
+    connection.close("done");
+    expect(await connection.ended).toEqual({ kind: "served" });
+  });
+
+  it("a certificate of another deployment is not renewed, and none is lost for it", async () => {
+    await using deployment = await startDeployment();
+    const identity = await deployment.enter("good-1");
+    const { address, authority, dir } = deployment.wire;
+    const other = await loadOrCreateAuthority(join(dir, "other"));
+    const { key, spki } = aKey();
+    const foreign = { ...identity, key, certificate: await other.issueClient({ workerId: identity.workerId, publicKeySpki: spki }) };
+    const warned: object[] = [];
+    const logger = { ...quiet, warn: (_: string, facts: object = {}) => void warned.push(facts) };
+    const place = { address, ca: authority.caPem, stateDir: deployment.stateDir, logger };
+    expect(await renewIfDue(foreign, place, 400 * DAY_MS)).toBe(foreign);
+    expect(warned).toMatchObject([{ reason: expect.stringContaining("certificate") }]);
+    expect(await deployment.enter()).toEqual(identity);
   });
 
   it("used, unknown and expired tokens are refused for good, with the gateway's sentence (W3)", async () => {

@@ -10,6 +10,7 @@ import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs
 import { join } from "node:path";
 import { parseId, type WorkerId } from "#domain/id.ts";
 import { createGatewayClient } from "#protocol/client.ts";
+import type { JoinReply } from "#protocol/gen/worker.ts";
 import type { Log } from "#protocol/log.ts";
 import { OutcomeError } from "#protocol/outcome.ts";
 import { PROTOCOL_VERSION, RELEASE_VERSION } from "#protocol/version.ts";
@@ -50,6 +51,26 @@ export async function loadOrJoin(options: JoinOptions): Promise<Identity> {
   return joinDeployment(options, options.tokenFile, key);
 }
 
+/**
+ * The identity with a new certificate for the same key, when the old one ends within `beforeMs`. One that cannot be renewed now
+ * is told of and stays: there is time for the next try.
+ */
+export async function renewIfDue(identity: Identity, options: Omit<JoinOptions, "tokenFile">, beforeMs: number): Promise<Identity> {
+  const { validTo } = new X509Certificate(identity.certificate);
+  if (Date.parse(validTo) - Date.now() > beforeMs) return identity;
+  const { address, ca, stateDir, logger } = options;
+  const client = createGatewayClient({ address, ca, identity });
+  try {
+    const { certificatePem } = await client.renew();
+    return await keepIdentity({ workerId: identity.workerId, pool: identity.pool, certificatePem }, identity.key, { ca, stateDir });
+  } catch (error) {
+    logger.warn("the certificate was not renewed", { validTo, reason: error instanceof Error ? error.message : String(error) });
+    return identity;
+  } finally {
+    client.close();
+  }
+}
+
 const KEY_FILE = "worker.key";
 const IDENTITY_FILE = "worker.json";
 const TEMPORARY = ".writing-";
@@ -62,15 +83,24 @@ async function joinDeployment(options: JoinOptions, tokenFile: string, key: stri
   try {
     const publicKeySpki = createPublicKey(key).export({ format: "der", type: "spki" });
     const reply = await client.join({ token, publicKeySpki, protocolVersion: PROTOCOL_VERSION, agentVersion: RELEASE_VERSION });
-    const kept = JSON.stringify({ workerId: reply.workerId, pool: reply.pool, certificate: reply.certificatePem }, null, 2);
-    const identity = parseIdentity(kept, key, options.ca);
-    if (typeof identity === "string") throw fatal(`the gateway gave a certificate of no use (${identity}): report this as a bug`);
-    await writeWhole(options.stateDir, IDENTITY_FILE, `${kept}\n`);
+    const identity = await keepIdentity(reply, key, options);
     options.logger.info("joined the deployment", { workerId: identity.workerId, pool: identity.pool });
     return identity;
   } finally {
     client.close();
   }
+}
+
+async function keepIdentity(
+  reply: JoinReply,
+  key: string,
+  { ca, stateDir }: { readonly ca: string; readonly stateDir: string },
+): Promise<Identity> {
+  const kept = JSON.stringify({ workerId: reply.workerId, pool: reply.pool, certificate: reply.certificatePem }, null, 2);
+  const identity = parseIdentity(kept, key, ca);
+  if (typeof identity === "string") throw fatal(`the gateway gave a certificate of no use (${identity}): report this as a bug`);
+  await writeWhole(stateDir, IDENTITY_FILE, `${kept}\n`);
+  return identity;
 }
 
 /** The identity, or why it can't be used. */

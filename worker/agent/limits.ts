@@ -63,3 +63,8 @@ export const TIMER_MS_MAX = 2 ** 31 - 1;
 export const IDLE_STARTERS_MAX = 64;
 export const STARTER_USES_MAX = 1_000;
 export const STARTER_READY_MS = 10_000;
+
+const DAY_MS = 24 * 3600 * 1000;
+/** With less life left than this the worker's certificate is renewed. */
+export const CERTIFICATE_RENEW_MS = 60 * DAY_MS;
+export const CERTIFICATE_CHECK_MS = DAY_MS;

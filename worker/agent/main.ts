@@ -4,7 +4,8 @@ import { availableParallelism, hostname, totalmem } from "node:os";
 import { join } from "node:path";
 import { connect, type Connection } from "./connection.ts";
 import { createAgent } from "./agent.ts";
-import { loadOrJoin } from "./join.ts";
+import { loadOrJoin, renewIfDue } from "./join.ts";
+import { CERTIFICATE_CHECK_MS, CERTIFICATE_RENEW_MS } from "./limits.ts";
 import { parseOptions, USAGE } from "./options.ts";
 import { createProcessExecutor } from "./process-executor.ts";
 import { clearWorkDir } from "./sandbox.ts";
@@ -39,13 +40,13 @@ async function main(): Promise<void> {
   if (args.includes("--help")) return void process.stdout.write(USAGE);
   const options = parseOptions(args, process.env, { cores: availableParallelism(), memoryMib: Math.floor(totalmem() / MIB) });
   const ca = await readFile(options.caFile, "utf8");
-  const { certificate, key, workerId } = await loadOrJoin({
-    address: options.gateway,
-    ca,
-    tokenFile: options.tokenFile,
-    stateDir: options.stateDir,
-    logger,
-  });
+  const place = { address: options.gateway, ca, stateDir: options.stateDir, logger };
+  let identity = await loadOrJoin({ ...place, tokenFile: options.tokenFile });
+  const { workerId } = identity;
+  const renew = async () => {
+    identity = await renewIfDue(identity, place, CERTIFICATE_RENEW_MS);
+  };
+  setInterval(renew, CERTIFICATE_CHECK_MS).unref(); // a connection may last longer than a certificate
   logger.info("joined", { worker: workerId, gateway: options.gateway });
   // A folder by the worker's name: other agents may share --work-dir, and what is in there is not all ours.
   const workDir = join(options.workDir, workerId);
@@ -54,7 +55,12 @@ async function main(): Promise<void> {
   );
   let connection: Connection | undefined;
   const agent = createAgent({
-    dial: async () => (connection = await connect({ address: options.gateway, ca, certificate, key, logger })),
+    dial: async () => {
+      await renew();
+      const { certificate, key } = identity;
+      connection = await connect({ address: options.gateway, ca, certificate, key, logger });
+      return connection;
+    },
     signUploads: async (lease, files) => {
       if (connection === undefined) throw new Error("no connection to the gateway");
       return connection.signUploads(lease, [...files]);

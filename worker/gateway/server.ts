@@ -1,11 +1,12 @@
 /**
- * The gateway's end of gRPC: TLS on one port. Join needs no client certificate; Work and SignUploads need one of this
+ * The gateway's end of gRPC: TLS on one port. Join needs no client certificate; all other calls need one of this
  * deployment, and who the worker is comes from that certificate alone, never from a message.
  *
  * TLS asks every client for a certificate and lets in those without (grpc-js: certificate-provider credentials with
  * `requireClientCertificate` false; `createSsl` can only demand one or not ask). A certificate that does not verify is
  * treated as none: `getAuthContext` then names no peer, and the refusal arrives as a sentence instead of a TLS alert.
  */
+import { X509Certificate } from "node:crypto";
 import {
   experimental,
   Metadata,
@@ -25,6 +26,8 @@ import {
   type Hello,
   type JoinReply,
   type JoinRequest,
+  type RenewReply,
+  type RenewRequest,
   type SignUploadsReply,
   type SignUploadsRequest,
   TaskGatewayService,
@@ -88,7 +91,7 @@ export async function createGatewayServer(options: GatewayServerOptions): Promis
   // Declared here, used by both below: the calls cut connections, the connections feed the calls.
   const connections: Connections = createConnections((socket) => injector.injectConnection(socket));
   const calls = createCalls(options, connections);
-  server.addService(SERVICE, { join: calls.join, signUploads: calls.signUploads, work: calls.work });
+  server.addService(SERVICE, { join: calls.join, renew: calls.renew, signUploads: calls.signUploads, work: calls.work });
   const injector = server.createConnectionInjector(experimental.createCertificateProviderServerCredentials(provider, provider, false));
   await new Promise(setImmediate); // the provider answers in the next tick; until then connections would be dropped
 
@@ -159,6 +162,7 @@ type WorkCall = ServerDuplexStream<AgentMessage, Buffer>;
 
 interface Calls {
   join(call: ServerUnaryCall<JoinRequest, JoinReply>, done: sendUnaryData<JoinReply>): void;
+  renew(call: ServerUnaryCall<RenewRequest, RenewReply>, done: sendUnaryData<RenewReply>): void;
   signUploads(call: ServerUnaryCall<SignUploadsRequest, SignUploadsReply>, done: sendUnaryData<SignUploadsReply>): void;
   work(call: WorkCall): void;
   /** Refuses all calls from now on and ends the streams; resolves when their handlers have. */
@@ -194,6 +198,15 @@ function createCalls(options: GatewayServerOptions, connections: Connections): C
     join(call, done) {
       connections.used(call.getPeer());
       answer(done, stopping ? Promise.reject(new SchedulerError("unavailable", STOPPING)) : join(call, handlers, limit));
+    },
+    renew(call, done) {
+      const renew = async () => {
+        const workerId = admit(call);
+        const shown = new X509Certificate(call.getAuthContext()?.sslPeerCertificate?.raw ?? "");
+        const publicKeySpki = shown.publicKey.export({ format: "der", type: "spki" });
+        return { certificatePem: await options.authority.issueClient({ workerId, publicKeySpki }) };
+      };
+      answer(done, renew());
     },
     signUploads(call, done) {
       const sign = async () => {

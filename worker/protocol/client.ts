@@ -6,6 +6,7 @@ import {
   type GatewayMessage,
   type JoinReply,
   type JoinRequest,
+  type RenewReply,
   type SignUploadsReply,
   type SignUploadsRequest,
   TaskGatewayClient,
@@ -47,6 +48,7 @@ export interface WorkStream extends Channel<AgentMessage, GatewayMessage> {
 /** Calls reject with {@link OutcomeError}. */
 export interface GatewayClient {
   join(request: JoinRequest): Promise<JoinReply>;
+  renew(): Promise<RenewReply>;
   /** Resolves once the gateway has accepted the certificate. */
   work(): Promise<WorkStream>;
   signUploads(request: SignUploadsRequest): Promise<SignUploadsReply>;
@@ -68,6 +70,7 @@ export function createGatewayClient(options: DialOptions): GatewayClient {
   const deadline = () => ({ deadline: Date.now() + UNARY_WAIT_MS });
   return {
     join: (request) => unary((done) => client.join(request, new Metadata(), deadline(), done)),
+    renew: () => unary((done) => client.renew({}, new Metadata(), deadline(), done)),
     signUploads: (request) => unary((done) => client.signUploads(request, new Metadata(), deadline(), done)),
     work: () => openWork(client),
     close: () => client.close(),

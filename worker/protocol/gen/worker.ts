@@ -47,6 +47,13 @@ export interface JoinReply {
   certificatePem: string;
 }
 
+export interface RenewRequest {
+}
+
+export interface RenewReply {
+  certificatePem: string;
+}
+
 export interface AgentMessage {
   body: { $case: "hello"; value: Hello } | { $case: "beat"; value: Beat } | { $case: "results"; value: Results } | {
     $case: "released";
@@ -419,6 +426,87 @@ export const JoinReply: MessageFns<JoinReply> = {
           }
           case 3: {
             if (tag !== 26) {
+              break;
+            }
+
+            message.certificatePem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRenewRequest(): RenewRequest {
+  return {};
+}
+
+export const RenewRequest: MessageFns<RenewRequest> = {
+  encode(_: RenewRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRenewReply(): RenewReply {
+  return { certificatePem: "" };
+}
+
+export const RenewReply: MessageFns<RenewReply> = {
+  encode(message: RenewReply, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.certificatePem !== "") {
+      writer.uint32(10).string(message.certificatePem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RenewReply {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRenewReply();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
               break;
             }
 
@@ -2188,6 +2276,16 @@ export const TaskGatewayService = {
     responseSerialize: (value: JoinReply): Buffer => Buffer.from(JoinReply.encode(value).finish()),
     responseDeserialize: (value: Buffer): JoinReply => JoinReply.decode(value),
   },
+  /** A new certificate for the worker and the key of the one that comes with the call, which must still be valid. */
+  renew: {
+    path: "/airavata.worker.v1.TaskGateway/Renew" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: RenewRequest): Buffer => Buffer.from(RenewRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): RenewRequest => RenewRequest.decode(value),
+    responseSerialize: (value: RenewReply): Buffer => Buffer.from(RenewReply.encode(value).finish()),
+    responseDeserialize: (value: Buffer): RenewReply => RenewReply.decode(value),
+  },
   /** One stream for each connected worker (mutual TLS). The first message is Hello, its answer Welcome. */
   work: {
     path: "/airavata.worker.v1.TaskGateway/Work" as const,
@@ -2213,6 +2311,8 @@ export const TaskGatewayService = {
 export interface TaskGatewayServer extends UntypedServiceImplementation {
   /** Trades a one-time token and a public key for a client certificate and a worker id (W3). Server-side TLS only. */
   join: handleUnaryCall<JoinRequest, JoinReply>;
+  /** A new certificate for the worker and the key of the one that comes with the call, which must still be valid. */
+  renew: handleUnaryCall<RenewRequest, RenewReply>;
   /** One stream for each connected worker (mutual TLS). The first message is Hello, its answer Welcome. */
   work: handleBidiStreamingCall<AgentMessage, GatewayMessage>;
   /** URLs for outputs too large to travel inside results; refused for a lease that the worker does not hold. */
@@ -2232,6 +2332,19 @@ export interface TaskGatewayClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: JoinReply) => void,
+  ): ClientUnaryCall;
+  /** A new certificate for the worker and the key of the one that comes with the call, which must still be valid. */
+  renew(request: RenewRequest, callback: (error: ServiceError | null, response: RenewReply) => void): ClientUnaryCall;
+  renew(
+    request: RenewRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: RenewReply) => void,
+  ): ClientUnaryCall;
+  renew(
+    request: RenewRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: RenewReply) => void,
   ): ClientUnaryCall;
   /** One stream for each connected worker (mutual TLS). The first message is Hello, its answer Welcome. */
   work(): ClientDuplexStream<AgentMessage, GatewayMessage>;
