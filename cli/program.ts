@@ -35,6 +35,15 @@ function readOverride(text: string, before: Readonly<Record<string, string>> | u
   return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }
 
+const readCompute = (text: string): Readonly<Record<string, string>> =>
+  text.split(",").reduce((before, part) => readOverride(`compute.${part}`, before), {});
+
+function readWithout(text: string): Readonly<Record<string, string>> {
+  const lists = text.split(",");
+  if (!lists.every((list) => list === "conda" || list === "pip")) throw new InvalidArgumentError("expects conda, pip or conda,pip.");
+  return Object.fromEntries(lists.map((list) => [`resources.${list}`, "[]"]));
+}
+
 /** Options that every command has, wherever they stand on the line. */
 function leaf<O>(command: Command, around: Surroundings, load: () => Promise<Action<O & GlobalOptions>>): Command {
   command.option("--server <url>", "address of the server (or AIRAVATA_SERVER; default: where you logged in)");
@@ -54,7 +63,10 @@ const paged = (command: Command): Command =>
     .option("--all", "every page");
 
 const withSet = (command: Command): Command =>
-  command.option("--set <name=value>", "replace a value of the file: a parameter, or compute.cpu and its like (repeatable)", readOverride);
+  command
+    .option("--set <name=value>", "replace a value of the file: a parameter, or compute.cpu and its like (repeatable)", readOverride)
+    .option("--set-compute <key=value,...>", "replace computing resources: cpu=1,ram_gb=2", readCompute)
+    .option("--without <lists>", "leave out what the file asks to install: conda,pip", readWithout);
 
 function addExperiment(experiment: Command, around: Surroundings): void {
   const read = () => import("./experiment.ts");

@@ -26,7 +26,15 @@ const RATE_WINDOW_MS = 15_000;
 
 interface FileOptions {
   readonly set?: Readonly<Record<string, string>>;
+  readonly setCompute?: Readonly<Record<string, string>>;
+  readonly without?: Readonly<Record<string, string>>;
 }
+
+const overridesOf = ({ set, setCompute, without }: FileOptions): Readonly<Record<string, string>> => ({
+  ...setCompute,
+  ...without,
+  ...set,
+});
 
 async function readFileBytes(file: string): Promise<Uint8Array> {
   try {
@@ -63,7 +71,7 @@ function showPlan(plan: PlanSummary): string[] {
 /** Parses and compiles here: no server, no login. */
 export async function plan(session: Session, options: FileOptions, args: readonly string[]): Promise<number> {
   const bytes = await readFileBytes(args[0] ?? "");
-  const spec = applyOverrides(parseExperimentFile(bytes), options.set ?? {});
+  const spec = applyOverrides(parseExperimentFile(bytes), overridesOf(options));
   // biome-ignore lint/style/noRestrictedImports: the one piece of the core that is pure and needed without a server
   const { compilePlan } = await import("#core/experiment-orchestrator/compile.ts");
   const summary = summarizePlan(compilePlan(spec));
@@ -90,9 +98,10 @@ export async function run(
 ): Promise<number> {
   const bytes = await readFileBytes(args[0] ?? "");
   // What is wrong with the file is said before anything is asked of a server.
-  applyOverrides(parseExperimentFile(bytes), options.set ?? {});
+  const set = overridesOf(options);
+  applyOverrides(parseExperimentFile(bytes), set);
   const client = await connect(session);
-  const started = await start(client, session, { bytes, ...(options.set === undefined ? {} : { set: options.set }) });
+  const started = await start(client, session, { bytes, ...(Object.keys(set).length === 0 ? {} : { set }) });
   if (options.detach === true) {
     session.output.result(started, () => [started.id]);
     session.output.note(`started ${started.name}: ${showCount(started.tasks)} tasks. Follow it: airavata experiment watch ${started.id}`);

@@ -54,15 +54,15 @@ const COMPUTE_PREFIX = "compute.";
 
 /**
  * The spec with values replaced, as `--set NAME=value` asks. The value replaces `task_inputs.NAME` in every task set that
- * gives it, or the parameter's default when none does; `compute.cpu` and its like replace resources everywhere. A value
- * that opens with `[` is a list; otherwise it is written as in the file (`0..9`). Errors: `invalid-input`.
+ * gives it, or the parameter's default when none does; `compute.cpu` and its like replace resources everywhere,
+ * `resources.conda` and `resources.pip` the lists of packages (`[]`: none). A value that opens with `[` is a list; otherwise it is written as in the file (`0..9`). Errors: `invalid-input`.
  */
 export function applyOverrides(spec: ExperimentSpec, values: Readonly<Record<string, string>>): ExperimentSpec {
   let changed = spec;
   for (const [name, text] of Object.entries(values)) {
-    changed = name.startsWith(COMPUTE_PREFIX)
-      ? overrideCompute(changed, name.slice(COMPUTE_PREFIX.length), text)
-      : overrideParameter(changed, name, parseValue(name, text));
+    if (name.startsWith(COMPUTE_PREFIX)) changed = overrideCompute(changed, name.slice(COMPUTE_PREFIX.length), text);
+    else if (name === "resources.conda" || name === "resources.pip") changed = overridePackages(changed, name, parseValue(name, text));
+    else changed = overrideParameter(changed, name, parseValue(name, text));
   }
   return changed;
 }
@@ -90,6 +90,12 @@ function overrideParameter(spec: ExperimentSpec, name: string, value: ParameterV
     throw refusedOverride(name, `no task set and no parameter is named so; ${suggestName(name, [...new Set(known)])}`);
   }
   return { ...spec, parameters: { ...spec.parameters, [name]: { ...spec.parameters[name], default: value } } };
+}
+
+function overridePackages(spec: ExperimentSpec, name: "resources.conda" | "resources.pip", value: ParameterValue): ExperimentSpec {
+  if (value.kind !== "many") throw refusedOverride(name, "expects a list such as [] or [tqdm, numpy=2.1]");
+  const key = name === "resources.conda" ? "conda" : "pip";
+  return { ...spec, resources: { ...spec.resources, [key]: value.texts } };
 }
 
 function overrideCompute(spec: ExperimentSpec, key: string, text: string): ExperimentSpec {

@@ -284,6 +284,13 @@ describe("by property", () => {
 });
 
 describe("overrides", () => {
+  test("leave out or replace what is to be installed, by lists only", () => {
+    const spec = parseExperimentFile(Buffer.from("scripts: {A: x}\ntasks: {a: {script: A}}\nresources: {conda: [python], pip: [tqdm]}\n"));
+    const { resources } = applyOverrides(spec, { "resources.conda": "[]", "resources.pip": "[numpy=2.1, tqdm]" });
+    expect([resources.conda, resources.pip]).toEqual([[], ["numpy=2.1", "tqdm"]]);
+    expect(() => applyOverrides(spec, { "resources.pip": "tqdm" })).toThrow("expects a list");
+  });
+
   const spec = parseText(
     fileOf({
       parameters: { SEED: { type: "int", default: 1 }, FREE: {} },
