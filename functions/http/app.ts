@@ -15,7 +15,7 @@ import type { HttpDeps } from "./deps.ts";
 import { createExperimentHandlers } from "./experiments.ts";
 import { runOnce } from "./idempotency.ts";
 import { createOutputHandlers } from "./outputs.ts";
-import { jsonResponse, problemResponse, Refusal } from "./problem-response.ts";
+import { jsonResponse, problemResponse, Refusal, revalidated } from "./problem-response.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._=-]{8,64}$/;
 
@@ -62,6 +62,7 @@ async function serve(
   const call = { user, params, query, body, requestId };
   const { success } = route;
   if ("bytes" in success) return (await handler(call)) as Response;
+  if (route.method === "GET") return revalidated(raw, JSON.stringify(await handler(call)));
   const run = async () => ({ status: success.status, text: JSON.stringify(await handler(call)) });
   return runOnce(deps, { route, request: raw, bytes, user, run });
 }

@@ -2,6 +2,8 @@
 import { JSON_TYPE } from "#api/routes.ts";
 import { makeProblem, PROBLEM_CONTENT_TYPE, type Problem, type ProblemCode, problemOf } from "#api/problem.ts";
 
+const ETAG_CHARACTERS = 27;
+
 /** Thrown for refusals that have no domain kind (405, 415, 422, a key in progress). */
 export class Refusal extends Error {
   override readonly name = "Refusal";
@@ -33,3 +35,12 @@ export function problemResponse(error: unknown, requestId: string): Response {
 
 export const jsonResponse = (status: number, text: string, headers: Readonly<Record<string, string>> = {}): Response =>
   new Response(text, { status, headers: { "content-type": JSON_TYPE, ...headers } });
+
+/** A state for whoever polls: 304 without content when it is what `If-None-Match` names (RFC 9110, 13.1.2). */
+export async function revalidated(request: Request, text: string): Promise<Response> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  const etag = `"${Buffer.from(digest).toString("base64url").slice(0, ETAG_CHARACTERS)}"`;
+  const headers = { etag, "cache-control": "private, no-cache" };
+  const known = (request.headers.get("if-none-match") ?? "").split(",").map((tag) => tag.trim().replace(/^W\//, ""));
+  return known.includes(etag) || known.includes("*") ? new Response(null, { status: 304, headers }) : jsonResponse(200, text, headers);
+}

@@ -81,8 +81,16 @@ function responsesOf(route: Route): object {
     String(status),
     { description: kinds.join(", "), content: { [PROBLEM_CONTENT_TYPE]: { schema: { $ref: "#/components/schemas/Problem" } } } },
   ]);
-  return { [String(success.status)]: { description: "Success", content: good }, ...redirectOf(route), ...Object.fromEntries(problems) };
+  return {
+    [String(success.status)]: { description: "Success", content: good },
+    ...redirectOf(route),
+    ...unchangedOf(route),
+    ...Object.fromEntries(problems),
+  };
 }
+
+const unchangedOf = ({ method, success }: Route): object =>
+  method === "GET" && "json" in success ? { "304": { description: "What If-None-Match names, still" } } : {};
 
 function redirectOf({ redirect }: Route): object {
   if (redirect === undefined) return {};

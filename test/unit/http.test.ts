@@ -72,7 +72,7 @@ describe("answers", () => {
       const text = await response.text();
       expect(JSON.parse(text)).toEqual(route.success.json.parse(JSON.parse(text)));
       expect(text).not.toContain("secret-hash");
-      expect(response.headers.get("cache-control")).toBe("no-store");
+      expect(response.headers.get("cache-control")).toBe(route.method === "GET" ? "private, no-cache" : "no-store");
     }
   });
 
@@ -93,6 +93,22 @@ describe("answers", () => {
     const { id, status, tasks } = (await response.json()) as { id: string; status: string; tasks: number };
     expect({ status, tasks }).toEqual({ status: "RUNNING", tasks: 3 });
     expect(((await (await send("POST", `/v1/experiments/${id}/cancel`)).json()) as { status: string }).status).toBe("CANCELED");
+  });
+
+  it("a state that is known already is not sent again", async () => {
+    const { id } = (await (await sendYaml(EXPERIMENT_YAML)).json()) as { id: string };
+    const poll = (tag?: string) =>
+      app.fetch(
+        new Request(`http://test/v1/experiments/${id}`, {
+          headers: { authorization: `Bearer ${tokenOf(ALICE)}`, ...(tag === undefined ? {} : { "if-none-match": tag }) },
+        }),
+      );
+    const first = await poll();
+    const tag = first.headers.get("etag") as string;
+    const second = await poll(`"other", W/${tag}`);
+    expect([first.status, second.status, await second.text(), second.headers.get("etag")]).toEqual([200, 304, "", tag]);
+    await send("POST", `/v1/experiments/${id}/cancel`);
+    expect((await poll(tag)).status).toBe(200);
   });
 
   it("name what was created although its submit failed for now", async () => {
