@@ -143,8 +143,8 @@ export const MUTATIONS: Readonly<Record<string, readonly Edit[]>> = {
   unskip: [
     {
       file: CONTROL,
-      find: "const cleared = { ...segment, failed: emptySet(), skipped: emptySet() };",
-      replace: "const cleared = { ...segment, failed: emptySet() };",
+      find: "const cleared = { ...segment, failed: minus(segment.failed, selected), skipped: emptySet() };",
+      replace: "const cleared = { ...segment, failed: minus(segment.failed, selected) };",
     },
   ],
   // What is derived from failures is fenced by the generation of the gate.
