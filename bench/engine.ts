@@ -18,10 +18,9 @@ import { parseExperimentFile } from "#api/experiment-file.ts";
 import { createResults } from "#core/data-mover/index.ts";
 import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
 import { createPlans, createTaskScheduler, type Hint } from "#core/task-scheduler/index.ts";
-import { createWorkerLifecycle, dispatchQueue } from "#core/worker-lifecycle/index.ts";
+import { createWorkerLifecycle, dispatchMessage, dispatchQueue } from "#core/worker-lifecycle/index.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
-import { leaseName } from "#domain/lease.ts";
 import { decodePlan } from "#domain/plan-encoding.ts";
 import { startDynoxide } from "#local/dynoxide.ts";
 
@@ -118,8 +117,8 @@ export function openRooms(e: Engine) {
     store: e.tasks,
     plans,
     hint,
-    dispatch: async (lease, gateway) => {
-      if (gateway !== undefined) await e.queue.send(dispatchQueue(gateway), leaseName(lease.key));
+    dispatch: async (lease, gateway, recall) => {
+      if (gateway !== undefined) await e.queue.send(dispatchQueue(gateway), dispatchMessage(lease.key, recall));
     },
   });
   const results = createResults({ tasks: e.tasks, objects: e.objects });

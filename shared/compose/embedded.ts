@@ -18,10 +18,9 @@ import { type Config, dataPaths, deploymentKey, readSecret } from "#config";
 import { createDataMover, createResults } from "#core/data-mover/index.ts";
 import { createResourceRegistry } from "#core/resource-registry/index.ts";
 import { createPlans, createTaskScheduler, type Hint } from "#core/task-scheduler/index.ts";
-import { createWorkerLifecycle, dispatchQueue } from "#core/worker-lifecycle/index.ts";
+import { createWorkerLifecycle, dispatchMessage, dispatchQueue } from "#core/worker-lifecycle/index.ts";
 import { SchedulerError } from "#domain/error.ts";
 import type { ExperimentId } from "#domain/id.ts";
-import { leaseName } from "#domain/lease.ts";
 import { decodePlan } from "#domain/plan-encoding.ts";
 import type { Storage } from "#ports/storage.ts";
 
@@ -71,8 +70,8 @@ export function openRooms(e: Embedded) {
     random: e.random,
     logger: e.logger,
     hint,
-    dispatch: async (lease, gateway) => {
-      if (gateway !== undefined) await e.queue.send(dispatchQueue(gateway), leaseName(lease.key));
+    dispatch: async (lease, gateway, recall) => {
+      if (gateway !== undefined) await e.queue.send(dispatchQueue(gateway), dispatchMessage(lease.key, recall));
     },
   });
   const lifecycle = createWorkerLifecycle({

@@ -10,11 +10,11 @@ import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
 import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
 import { createPlans, createTaskScheduler, type Hint, planKey, type Plans, type TaskScheduler } from "#core/task-scheduler/index.ts";
-import { createWorkerLifecycle, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
+import { createWorkerLifecycle, dispatchMessage, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
 import type { Experiment } from "#domain/experiment.ts";
 import { type GatewayId, makeId, type WorkerId } from "#domain/id.ts";
 import { decodeSet, type IndexSet, SEGMENT_TASKS } from "#domain/index-set.ts";
-import { type Lease, leaseName } from "#domain/lease.ts";
+import type { Lease } from "#domain/lease.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { TaskResult } from "#domain/result.ts";
 import type { Logger } from "#ports/logger.ts";
@@ -223,9 +223,9 @@ function createWorld(kernel: Kernel, seed: number) {
       });
     }, delayMs);
   };
-  const dispatch = async (lease: Lease) => {
+  const dispatch = async (lease: Lease, _gateway?: GatewayId, recall?: number) => {
     post(() => {
-      for (const g of gateways) if (g.process.alive) void g.gateway.dispatched(leaseName(lease.key)).catch(() => undefined);
+      for (const g of gateways) if (g.process.alive) void g.gateway.dispatched(dispatchMessage(lease.key, recall)).catch(() => undefined);
     }, 0);
   };
 
@@ -436,7 +436,9 @@ function createMeddling({ random, ...kernel }: Pick<Kernel, "random" | "nowMs" |
   const complete = () => invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(id));
   function agreedSteal(): void {
     const open = [...at.table.leases.values()].filter((l) => l.state === "OPEN");
-    if (open.length > 0) for (const g of at.gateways) g.gateway.takeBack(leaseName(random.pick(open).key), 1 + random.below(4));
+    if (open.length > 0)
+      for (const g of at.gateways)
+        void g.gateway.dispatched(dispatchMessage(random.pick(open).key, 1 + random.below(4))).catch(() => undefined);
   }
   function forcedSteal(): void {
     const open = [...at.table.leases.values()].filter((l) => l.state === "OPEN");

@@ -17,7 +17,7 @@ import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
 import { segmentName } from "#domain/segment.ts";
 import { type WorkerKey, workerName } from "#domain/worker.ts";
 import type { Batch, Hint, Plans, SettleReport, SettleRequest, TaskScheduler } from "#core/task-scheduler/index.ts";
-import { BEAT_INTERVAL_MS, dispatchQueue, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
+import { BEAT_INTERVAL_MS, dispatchQueue, parseDispatch, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Logger } from "#ports/logger.ts";
 import type { ObjectStore } from "#ports/object-store.ts";
@@ -26,6 +26,7 @@ import type { WorkerStore } from "#ports/worker-store.ts";
 import type { Channel } from "#protocol/channel.ts";
 import type { AgentMessage, Assignment, Beat, GatewayMessage, Hello, Results } from "#protocol/gen/worker.ts";
 import { PROTOCOL_VERSION, RELEASE_VERSION } from "#protocol/version.ts";
+import { createBlackHoles } from "./black-hole.ts";
 
 export interface GatewayDeps {
   readonly id: GatewayId;
@@ -74,10 +75,8 @@ interface Delivered {
 export interface Gateway {
   /** Serves one worker's stream to its end. `pool` comes from its certificate. */
   serve(identity: { readonly worker: WorkerId; readonly pool: string }, channel: Channel<GatewayMessage, AgentMessage>): Promise<void>;
-  /** A message of the dispatch queue: the name of a lease. Unknown workers and leases are ignored. */
-  dispatched(lease: string): Promise<void>;
-  /** Asks the worker to give back up to `count` tasks of a lease that have not started; a lost answer is found by the next beat. */
-  takeBack(lease: string, count: number): void;
+  /** A message of the dispatch queue. Unknown workers and leases are ignored; a lost answer to a recall is found by the next beat. */
+  dispatched(message: string): Promise<void>;
   /** Publishes liveness and usage until `signal` aborts. */
   beat(signal: AbortSignal): Promise<void>;
   sessions(): number;
@@ -103,6 +102,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const startedAtMs = deps.clock.now();
   const settle = createGroupCommit(deps);
   const hint = createHinter(deps);
+  const blackHoles = createBlackHoles();
   let written = 0;
 
   const send = (s: Session, body: NonNullable<GatewayMessage["body"]>) => s.channel.send({ body });
@@ -176,6 +176,16 @@ export function createGateway(deps: GatewayDeps): Gateway {
     return (edgesOf(plan)?.outOf(key).length ?? 0) > 0;
   }
 
+  /** Its failures count as losses: they are the worker's, and cost no task an attempt. */
+  async function shun(s: Session, name: string, key: LeaseKey, tasks: IndexSet): Promise<void> {
+    const reason = "task after task fails at once here and succeeds elsewhere";
+    deps.logger.warn("a worker is taken for a black hole", { worker: s.worker.id, host: s.host, lease: name });
+    await deps.lifecycle.drain(s.worker);
+    send(s, { $case: "drain", value: { reason } });
+    const r = await settle({ lease: key, back: { tasks, cause: "worker-lost" }, fold: true });
+    if (r !== undefined) applyReport(s, r, tasks);
+  }
+
   async function flush(s: Session, name: string, key: LeaseKey, entry: Delivered): Promise<void> {
     if (entry.flushing) return;
     entry.flushing = true;
@@ -183,6 +193,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
       while (entry.buffer.size > 0) {
         const results = [...entry.buffer.values()];
         entry.buffer = new Map();
+        if (blackHoles.judge(workerName(s.worker), key, results)) {
+          await shun(s, name, key, setOf(results.map((r) => r.index)));
+          continue;
+        }
         const batch = await writeResults(s, key, results);
         const fold = deps.clock.now() - entry.foldedAtMs >= FOLD_MS || (await hasChildren(key));
         const r = await settle({ lease: key, batches: [batch], fold });
@@ -317,15 +331,14 @@ export function createGateway(deps: GatewayDeps): Gateway {
     if (sessions.get(name) === s) sessions.delete(name);
   }
 
-  async function dispatched(name: string): Promise<void> {
-    const key = parseLeaseName(name);
-    const lease = key === undefined ? undefined : await deps.tasks.readLease(key);
-    const s = lease === undefined ? undefined : sessions.get(workerName(lease.worker));
-    if (lease === undefined || s === undefined) return;
-    if (!s.leases.has(name)) return deliver(s, lease.key);
-    // Known already: told again since its experiment is paused. What has not started comes back; running tasks finish.
-    const experiment = await deps.tasks.readExperiment(lease.key.experiment);
-    if (experiment?.status === "PAUSED") send(s, { $case: "release", value: { lease: name, count: SEGMENT_TASKS } });
+  async function dispatched(message: string): Promise<void> {
+    const told = parseDispatch(message);
+    const lease = told === undefined ? undefined : await deps.tasks.readLease(told.lease);
+    const s = lease?.state === "OPEN" ? sessions.get(workerName(lease.worker)) : undefined;
+    if (told === undefined || s === undefined) return;
+    const name = leaseName(told.lease);
+    if (told.recall !== undefined) send(s, { $case: "release", value: { lease: name, count: told.recall } });
+    else if (!s.leases.has(name)) await deliver(s, told.lease);
   }
 
   function usage(): Map<ExperimentId, Capacity> {
@@ -349,9 +362,6 @@ export function createGateway(deps: GatewayDeps): Gateway {
     serve,
     dispatched,
     beat,
-    takeBack: (lease, count) => {
-      for (const s of sessions.values()) if (s.leases.has(lease)) send(s, { $case: "release", value: { lease, count } });
-    },
     sessions: () => sessions.size,
     drainAll: (reason) => {
       for (const s of sessions.values()) send(s, { $case: "drain", value: { reason } });

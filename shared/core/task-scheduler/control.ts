@@ -2,7 +2,7 @@
 import type { Experiment, ExperimentState, TaskSet } from "#domain/experiment.ts";
 import { EXPERIMENT_TRANSITIONS } from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId } from "#domain/id.ts";
-import { emptySet, hasIndex, isEmptySet, minus } from "#domain/index-set.ts";
+import { emptySet, hasIndex, isEmptySet, minus, SEGMENT_TASKS } from "#domain/index-set.ts";
 import type { Lease } from "#domain/lease.ts";
 import { isFinished, type Segment } from "#domain/segment.ts";
 import type { Clock } from "#ports/clock.ts";
@@ -19,7 +19,7 @@ import type { Settlement } from "./settlement.ts";
 interface Deps {
   readonly store: TaskStore;
   readonly workers: Pick<WorkerStore, "readWorker">;
-  readonly dispatch: (lease: Lease, gateway: GatewayId | undefined) => Promise<void>;
+  readonly dispatch: (lease: Lease, gateway: GatewayId | undefined, recall?: number) => Promise<void>;
   readonly plans: Plans;
   readonly settlement: Settlement;
   readonly clock: Clock;
@@ -187,7 +187,7 @@ export function createControl(deps: Deps): Control {
 
   async function recallPaused(id: ExperimentId): Promise<void> {
     for await (const { open } of leasedSegments(id))
-      for (const lease of open) await deps.dispatch(lease, (await deps.workers.readWorker(lease.worker))?.gateway);
+      for (const lease of open) await deps.dispatch(lease, (await deps.workers.readWorker(lease.worker))?.gateway, SEGMENT_TASKS);
   }
 
   async function carryOn(e: Experiment): Promise<void> {

@@ -36,5 +36,11 @@ export const WRITE_TRIES = 8;
 export const WRITE_JITTER_MS = 25;
 /** Hint to oneself when a pass was refused everywhere although room and work are there (index lag). */
 export const REPEAT_HINT_MS = 1_000;
+/** Tasks are asked back only from where they would wait longer than this: moving them costs two messages and two transactions. */
+export const REBALANCE_WAIT_MS = 1_000;
+/** One process looks for tasks to ask back at most this often: what was asked for should have come by then. */
+export const REBALANCE_INTERVAL_MS = 2_000;
+/** Open leases that are looked at for it. */
+export const REBALANCE_LEASES = 128;
 /** Live experiments visited by one timer sweep. */
 export const EXPERIMENTS_PER_SWEEP = 1_000;

@@ -30,6 +30,7 @@ import {
 } from "./limits.ts";
 import { type Demand, type PlannedLease, place, type Refusal } from "./placement.ts";
 import type { Plans } from "./plans.ts";
+import { createRebalance } from "./rebalance.ts";
 
 /** Something changed: look here first. All parts are hints. */
 export interface Hint {
@@ -56,8 +57,8 @@ export interface PassDeps {
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
-  /** Tells the worker's gateway of a lease: a hint. */
-  readonly dispatch: (lease: Lease, gateway: GatewayId | undefined) => Promise<void>;
+  /** Tells the worker's gateway of a lease, or to ask for up to `recall` of its tasks that have not started: a hint. */
+  readonly dispatch: (lease: Lease, gateway: GatewayId | undefined, recall?: number) => Promise<void>;
   /** Sends a hint to the schedule queue. */
   readonly hint: (hint: Hint, delayMs: number) => Promise<void>;
 }
@@ -86,6 +87,8 @@ interface Tally {
   completed: number;
   waiting: Map<ExperimentId, Refusal>;
   wakes: Map<ExperimentId, number>;
+  /** Those that the last round looked at. */
+  running: readonly Experiment[];
 }
 
 /** What one scheduler remembers between passes: how long tasks of a set took when last seen. A hint for lease sizes alone. */
@@ -113,12 +116,16 @@ type Deps = PassDeps & { readonly measured: Measured };
 
 export function createPass(given: PassDeps): (hints: readonly Hint[]) => Promise<PassReport> {
   const deps: Deps = { ...given, measured: createMeasured() };
+  const rebalance = createRebalance({ ...deps, taskMs: deps.measured.of });
   return async (hints) => {
-    const tally: Tally = { leases: 0, tasks: 0, refusals: 0, skipped: 0, completed: 0, waiting: new Map(), wakes: new Map() };
+    const tally: Tally = { leases: 0, tasks: 0, refusals: 0, skipped: 0, completed: 0, waiting: new Map(), wakes: new Map(), running: [] };
     let progress = true;
     for (let round = 0; progress && round < ROUNDS_PER_PASS; round++) progress = await runRound(deps, hints, tally);
     // A long chain of skips may need more rounds than one pass has.
     if (progress) for (const hint of hints) await deps.hint(hint, 0);
+    const quiet = progress ? [] : tally.running.filter((e) => !tally.waiting.has(e.id));
+    const again = await rebalance(quiet);
+    if (again !== undefined) for (const e of quiet.slice(0, 1)) tally.wakes.set(e.id, Math.min(again, tally.wakes.get(e.id) ?? again));
     for (const [experiment, atMs] of tally.wakes) await deps.hint({ experiment }, Math.max(1, atMs - deps.clock.now()));
     return tally;
   };
@@ -128,6 +135,7 @@ export function createPass(given: PassDeps): (hints: readonly Hint[]) => Promise
 async function runRound(deps: Deps, hints: readonly Hint[], tally: Tally): Promise<boolean> {
   tally.waiting.clear();
   const experiments = await liveExperiments(deps, hints);
+  tally.running = experiments;
   const candidates: Candidate[] = [];
   let progress = false;
   for (const e of experiments) {

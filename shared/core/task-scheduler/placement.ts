@@ -106,15 +106,18 @@ function compare(a: Demand, b: Demand, desk: Desk): number {
   return b.priority - a.priority || own(a) - own(b) || (a.experiment < b.experiment ? -1 : a.experiment > b.experiment ? 1 : 0);
 }
 
-const mayEverRun = (demand: Demand, worker: Worker): boolean =>
+export const mayEverRun = (demand: Pick<Demand, "pools" | "need">, worker: Worker): boolean =>
   (demand.pools.length === 0 || demand.pools.includes(worker.pool)) && countFits(demand.need, worker.size, 1) > 0;
 
 const timeLeftMs = (worker: Worker, nowMs: number): number =>
   worker.endsAtMs === undefined ? Number.POSITIVE_INFINITY : worker.endsAtMs - nowMs - WALLTIME_MARGIN_MS;
 
 /** No task is put on a worker that ends before it: unmeasured ones are taken to need all of their limit. */
-const timeNeededMs = (demand: Demand): number =>
+const timeNeededMs = (demand: Pick<Demand, "taskMs" | "timeLimitMs">): number =>
   demand.taskMs === undefined ? demand.timeLimitMs : Math.min(demand.timeLimitMs, demand.taskMs * 2);
+
+export const canFinish = (demand: Pick<Demand, "taskMs" | "timeLimitMs">, worker: Worker, nowMs: number): boolean =>
+  timeLeftMs(worker, nowMs) >= timeNeededMs(demand);
 
 function bestWorker(
   demand: Demand,
@@ -123,22 +126,21 @@ function bestWorker(
   nowMs: number,
 ): { worker: Worker; width: number; leftMs: number } | Refusal {
   let reason: Refusal = "no-worker-fits";
-  let best: { worker: Worker; width: number; leftMs: number } | undefined;
+  let best: { worker: Worker; width: number; idle: number; leftMs: number } | undefined;
   for (const [worker, room] of desk.free) {
     if (!mayEverRun(demand, worker)) continue;
-    const leftMs = timeLeftMs(worker, nowMs);
-    if (leftMs < timeNeededMs(demand)) {
+    if (!canFinish(demand, worker, nowMs)) {
       if (reason === "no-worker-fits") reason = "ends-too-soon";
       continue;
     }
     reason = "workers-are-full";
     if (worker.state !== "READY" || room.leases >= WORKER_LEASES_MAX || used.has(worker)) continue;
-    const width = countFits(
-      demand.need,
-      roomFor(worker, room.capacity, demand.taskMs),
-      countFits(demand.need, worker.size, LEASE_TASKS_MAX),
-    );
-    if (width > 0 && (best === undefined || width > best.width)) best = { worker, width, leftMs };
+    const slots = countFits(demand.need, worker.size, LEASE_TASKS_MAX);
+    const width = countFits(demand.need, roomFor(worker, room.capacity, demand.taskMs), slots);
+    // Cores that idle come before room to wait.
+    const idle = countFits(demand.need, roomFor(worker, room.capacity, undefined), slots);
+    if (width > 0 && (best === undefined || idle > best.idle || (idle === best.idle && width > best.width)))
+      best = { worker, width, idle, leftMs: timeLeftMs(worker, nowMs) };
   }
   return best ?? reason;
 }

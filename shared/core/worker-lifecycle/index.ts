@@ -8,7 +8,7 @@
 import type { Capacity } from "#domain/capacity.ts";
 import type { GatewayId, WorkerId } from "#domain/id.ts";
 import type { IndexSet } from "#domain/index-set.ts";
-import type { LeaseKey } from "#domain/lease.ts";
+import { type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
 import type { Worker, WorkerKey } from "#domain/worker.ts";
 
 export { BEAT_INTERVAL_MS } from "./limits.ts";
@@ -16,6 +16,18 @@ export { createWorkerLifecycle } from "./worker-lifecycle.ts";
 
 /** Name of a gateway's dispatch queue; queue names allow no underscore. */
 export const dispatchQueue = (gateway: GatewayId): string => `dispatch-${gateway.replace("_", "-")}`;
+
+/** A message of a dispatch queue: a lease to deliver or, with `recall`, how many of its tasks that have not started to ask back. */
+export const dispatchMessage = (lease: LeaseKey, recall?: number): string =>
+  [leaseName(lease), ...(recall === undefined ? [] : [recall])].join(" ");
+
+/** Reads {@link dispatchMessage}; `undefined` when it is none. */
+export function parseDispatch(message: string): { readonly lease: LeaseKey; readonly recall?: number } | undefined {
+  const [name = "", count] = message.split(" ");
+  const lease = parseLeaseName(name);
+  if (lease === undefined || (count !== undefined && !/^[1-9]\d{0,4}$/.test(count))) return undefined;
+  return { lease, ...(count === undefined ? {} : { recall: Number(count) }) };
+}
 
 export interface Introduction {
   readonly pool: string;

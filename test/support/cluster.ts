@@ -1,0 +1,137 @@
+/** A gateway and workers in virtual time, over memory, without faults: the real scheduler, gateway, lifecycle and agent. */
+import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
+import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
+import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
+import { createPlans, createTaskScheduler, type Hint, planKey } from "#core/task-scheduler/index.ts";
+import { createWorkerLifecycle, dispatchMessage } from "#core/worker-lifecycle/index.ts";
+import type { Experiment } from "#domain/experiment.ts";
+import { makeId } from "#domain/id.ts";
+import type { Plan } from "#domain/plan.ts";
+import type { TaskResult } from "#domain/result.ts";
+import type { Logger } from "#ports/logger.ts";
+import type { ObjectStore } from "#ports/object-store.ts";
+import type { Channel } from "#protocol/channel.ts";
+import type { AgentMessage, GatewayMessage } from "#protocol/gen/worker.ts";
+import { createAgent } from "../../worker/agent/agent.ts";
+import { createGateway } from "../../worker/gateway/gateway.ts";
+import { createKernel, type Kernel } from "../simulation/kernel.ts";
+import { assignmentOf, submission } from "../simulation/plan.ts";
+
+const quiet: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => quiet };
+const TIMER_MS = 60_000;
+
+export interface SimulatedWorker {
+  readonly host: string;
+  readonly cores: number;
+  readonly prefetchPercent: number;
+  /** How long a task takes here, and how it ends. */
+  readonly run: (index: number) => { readonly ms: number; readonly outcome: TaskResult["outcome"] };
+  /** When it comes, after the start. */
+  readonly joinsAtMs?: number;
+}
+
+export interface Cluster {
+  readonly kernel: Kernel;
+  readonly table: MemoryTable;
+  readonly experiment: Experiment["id"];
+  /** Runs until `done` or for so long. Gives the virtual time since the start. */
+  run(done: () => boolean, limitMs: number): Promise<number>;
+}
+
+export async function createCluster(plan: Plan, workers: readonly SimulatedWorker[]): Promise<Cluster> {
+  const kernel = createKernel(1);
+  const { random } = kernel;
+  const table = createMemoryTable();
+  const tasks = createMemoryTaskStore(table);
+  const workerStore = createMemoryWorkerStore(table);
+  const objects = new Map<string, Uint8Array>([[planKey("h"), new Uint8Array(0)]]);
+  const store = {
+    putIfAbsent: async (key: string, body: Uint8Array) => void objects.set(key, body),
+    get: async (key: string) => objects.get(key),
+  } as unknown as ObjectStore;
+  const p = kernel.process("all", 0);
+  const { clock } = p;
+  const plans = createPlans({ store: tasks, objects: store, decodePlan: () => plan });
+  const hint = async (h: Hint, delayMs: number) => kernel.at(delayMs + 5, () => void scheduler.schedule([h]));
+  const scheduler = createTaskScheduler({
+    ...{ store: tasks, workers: workerStore, plans, clock, random, logger: quiet, hint },
+    dispatch: async (lease, _gateway, recall) => kernel.at(5, () => void gateway.dispatched(dispatchMessage(lease.key, recall))),
+  });
+  const lifecycle = createWorkerLifecycle({ tasks, workers: workerStore, scheduler, clock, random, logger: quiet });
+  const id = makeId("gateway", clock.now(), random.bytes(10));
+  const gateway = createGateway({
+    ...{ id, tasks, workers: workerStore, objects: store, plans, scheduler, lifecycle, clock, logger: quiet, writer: id },
+    assignment: async (lease, indices) => assignmentOf(plan, lease, indices),
+    hint: (h) => hint(h, 0),
+  });
+  const begin = (worker: SimulatedWorker) => {
+    const me = makeId("worker", clock.now(), random.bytes(10));
+    const agent = createAgent({
+      dial: async () => {
+        const [near, far] = createPair(kernel);
+        void gateway.serve({ worker: me, pool: "sim" }, far);
+        return near;
+      },
+      signUploads: async () => [],
+      executor: {
+        async run({ task: { index } }, signal) {
+          const { ms, outcome } = worker.run(index);
+          const startedAtMs = clock.now();
+          await clock.sleep(ms, signal);
+          const usage = { wallMs: ms, cpuMs: ms, memoryPeakBytes: 0, bytesIn: 0, bytesOut: 0 };
+          return { index, outcome, startedAtMs, endedAtMs: clock.now(), usage, inputs: [], outputs: [] };
+        },
+      },
+      ...{ clock, random, logger: quiet, host: worker.host, prefetchPercent: worker.prefetchPercent, endsAtMs: 0 },
+      size: { cpuMilli: worker.cores * 1000, memoryMib: 0, gpu: 0 },
+    });
+    void agent.run(new AbortController().signal);
+  };
+  const experiment = makeId("experiment", clock.now(), random.bytes(10));
+  const draft = submission(plan, { id: experiment, owner: makeId("user", clock.now(), random.bytes(10)), nowMs: clock.now() });
+  await tasks.createExperiment(draft.experiment, draft.records);
+  await tasks.turn({ post: { ...draft.experiment, status: "RUNNING", version: 1, live: true }, expectVersion: 0 });
+  const startMs = clock.now();
+  for (const w of workers) kernel.at(w.joinsAtMs ?? 0, () => begin(w));
+  const tick = () => {
+    void scheduler.sweep();
+    kernel.at(TIMER_MS, tick);
+  };
+  kernel.at(50, tick);
+  void gateway.beat(new AbortController().signal);
+  return {
+    ...{ kernel, table, experiment },
+    async run(done, limitMs) {
+      await kernel.run(() => done() || clock.now() - startMs > limitMs);
+      return clock.now() - startMs;
+    },
+  };
+}
+
+/** Two ends of one stream, in order, with some latency. */
+function createPair(kernel: Kernel): [Channel<AgentMessage, GatewayMessage>, Channel<GatewayMessage, AgentMessage>] {
+  const end = () => ({ inbox: [] as unknown[], waiting: undefined as ((m: unknown) => void) | undefined, ended: false });
+  const [a, b] = [end(), end()];
+  const offer = (to: ReturnType<typeof end>, m: unknown) =>
+    kernel.at(1, () => {
+      if (m === undefined) to.ended = true;
+      if (to.waiting === undefined) to.inbox.push(m);
+      else to.waiting(m);
+      to.waiting = undefined;
+    });
+  const close = () => {
+    for (const e of [a, b]) offer(e, undefined);
+  };
+  const side = (me: ReturnType<typeof end>, other: ReturnType<typeof end>) => ({
+    send: (m: unknown) => void offer(other, m),
+    backlog: () => 0,
+    receive: () =>
+      new Promise<unknown>((resolve) => {
+        if (me.inbox.length > 0) resolve(me.inbox.shift());
+        else if (me.ended) resolve(undefined);
+        else me.waiting = resolve;
+      }),
+    close,
+  });
+  return [side(a, b) as Channel<AgentMessage, GatewayMessage>, side(b, a) as Channel<GatewayMessage, AgentMessage>];
+}
