@@ -79,7 +79,8 @@ async function registerWorkers(
 ): Promise<void> {
   const need = plan.sets[0]?.resources.capacity;
   assert(need !== undefined, "a sweep has one set");
-  const as = { pool: "bench", size: timesCapacity(need, slots), prefetchPercent, host: "bench", version: "bench", endsAtMs: undefined };
+  const size = timesCapacity(need, slots);
+  const as = { pool: "bench", size, prefetchPercent, host: "bench", version: "bench", endsAtMs: undefined, packages: [] };
   for (let i = 0; i < workers; i++) {
     const id = makeId("worker", engine.clock.now(), engine.random.bytes(ID_RANDOM_BYTES));
     await lifecycle.connect(await lifecycle.register(id, as), gateway);

@@ -52,6 +52,7 @@ async function main(): Promise<void> {
   await prepare(e, accounts, rooms.registry);
   const orchestrator = createExperimentOrchestrator({
     tasks: e.tasks,
+    workers: e.workers,
     objects: e.objects,
     plans: rooms.plans,
     scheduler: rooms.scheduler,

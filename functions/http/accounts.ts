@@ -26,6 +26,7 @@ const workerOf = (w: Worker): WorkerAnswer => ({
   leases: w.leases.size,
   host: w.host,
   version: w.version,
+  packages: w.packages,
   expiresAtMs: w.expiresAtMs,
   ...(w.endsAtMs === undefined ? {} : { endsAtMs: w.endsAtMs }),
 });

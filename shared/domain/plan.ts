@@ -4,6 +4,7 @@
  * Nothing here is one entry per task. Task i of a set has its parameters computed from i (mixed radix over the axes).
  */
 import type { Capacity } from "./capacity.ts";
+import { PACKAGE_KINDS, type PackageKind } from "./worker.ts";
 
 export const PLAN_FORMAT_VERSION = 1;
 /** Of plans with explicit edges, which a release that knows only version 1 would ignore. */
@@ -25,6 +26,9 @@ export interface Plan {
   readonly on: readonly string[];
   readonly sets: readonly PlanSet[];
 }
+
+/** Package environments that its tasks run in. */
+export const packagesOf = (plan: Pick<Plan, PackageKind>): PackageKind[] => PACKAGE_KINDS.filter((kind) => plan[kind].length > 0);
 
 export interface PlanSet {
   /** The key under `tasks:`. A set's ordinal is its place in `Plan.sets`; foreach and after parents come before children. */

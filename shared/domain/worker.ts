@@ -1,6 +1,7 @@
 /** A worker: the pilot process on a node. Every registration is a new incarnation; DEAD is final for it. */
 import type { Capacity } from "./capacity.ts";
 import type { GatewayId, WorkerId } from "./id.ts";
+import type { IndexSet } from "./index-set.ts";
 
 export interface WorkerKey {
   readonly id: WorkerId;
@@ -8,6 +9,17 @@ export interface WorkerKey {
 }
 
 export type WorkerState = "READY" | "DRAINING" | "DEAD";
+
+/** Package environments that a worker can make for tasks. */
+export const PACKAGE_KINDS = ["conda", "pip"] as const;
+export type PackageKind = (typeof PACKAGE_KINDS)[number];
+
+/** Tasks of one lease that its worker has and does not run yet, or any more. */
+export interface Phases {
+  readonly queued: IndexSet;
+  readonly stagingIn: IndexSet;
+  readonly stagingOut: IndexSet;
+}
 
 export interface Worker {
   readonly key: WorkerKey;
@@ -28,11 +40,16 @@ export interface Worker {
   readonly expiresAtMs: number;
   /** When its allocation ends; `undefined` = no limit. */
   readonly endsAtMs: number | undefined;
+  readonly packages: readonly PackageKind[];
+  /** By lease name; what its agent said last of slow tasks, within {@link PHASES_BYTES_MAX}. Everything else runs. */
+  readonly phases: ReadonlyMap<string, Phases>;
   readonly host: string;
   readonly version: string;
 }
 
 export const WORKER_LEASES_MAX = 64;
+/** Of the stored form of all phases of a worker: a hint for people must not make its item dear. */
+export const PHASES_BYTES_MAX = 1024;
 
 export const workerName = (k: WorkerKey): string => `${k.id}#${k.incarnation}`;
 

@@ -39,8 +39,8 @@ export interface WorkerStore {
   register(change: Register): Promise<WriteOutcome>;
   /** A new stream [state <> DEAD]: session + 1 and its gateway; gives the item as it is after. */
   connect(key: WorkerKey, gateway: GatewayId, expiresAtMs: number): Promise<BeatOutcome>;
-  /** [state <> DEAD, session as given, beat < given]: beat and expiry; gives the item as it is after. */
-  heartbeat(key: WorkerKey, beat: { readonly session: number; readonly beat: number; readonly expiresAtMs: number }): Promise<BeatOutcome>;
+  /** [state <> DEAD, session as given, beat < given]: beat, expiry and phases; gives the item as it is after. */
+  heartbeat(key: WorkerKey, beat: Pick<Worker, "session" | "beat" | "expiresAtMs"> & Partial<Pick<Worker, "phases">>): Promise<BeatOutcome>;
   /** [state = READY] -> DRAINING. */
   drain(key: WorkerKey): Promise<WriteOutcome>;
   /** [state <> DEAD and beat as given] -> DEAD. */

@@ -8,7 +8,7 @@ import { type IndexSet, rangeSet, setOf } from "#domain/index-set.ts";
 import type { Lease } from "#domain/lease.ts";
 import { FAILURE_CAUSES } from "#domain/plan.ts";
 import type { Segment, Tries } from "#domain/segment.ts";
-import type { Worker } from "#domain/worker.ts";
+import { PACKAGE_KINDS, type Worker } from "#domain/worker.ts";
 import type { GatewayRecord } from "#ports/worker-store.ts";
 import { experimentId, gatewayId, NOW_MS, userId, workerId } from "../support/state.ts";
 
@@ -140,6 +140,13 @@ const anyWorker: fc.Arbitrary<Worker> = fc.record({
   beat: count,
   expiresAtMs: time,
   endsAtMs: optional(time),
+  packages: fc.subarray([...PACKAGE_KINDS]),
+  phases: fc
+    .uniqueArray(fc.tuple(fc.string({ minLength: 1 }), fc.record({ queued: anIndexSet, stagingIn: anIndexSet, stagingOut: anIndexSet })), {
+      selector: ([name]) => name,
+      maxLength: 4,
+    })
+    .map((entries) => new Map(entries)),
   host: fc.string({ minLength: 1 }),
   version: fc.string({ minLength: 1 }),
 });

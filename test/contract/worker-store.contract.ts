@@ -68,6 +68,7 @@ function registrationCases(now: () => Case): void {
       key: { id: workerId(5), incarnation: 1 },
       gateway: gatewayId(1),
       endsAtMs: NOW_MS + 5,
+      packages: ["conda", "pip"],
       host: "hôst",
       cap: { cpuMilli: 1, memoryMib: 2, gpu: 3 },
     });

@@ -237,7 +237,7 @@ async function createStage(): Promise<Stage> {
     },
     async join() {
       const size = { cpuMilli: 4000, memoryMib: 0, gpu: 0 };
-      const as = { pool: "sim", size, prefetchPercent: 0, host: "sim", version: "1", endsAtMs: undefined };
+      const as = { pool: "sim", size, prefetchPercent: 0, host: "sim", version: "1", endsAtMs: undefined, packages: [] };
       await stage.room().lifecycle.register(makeId("worker", now, random.bytes(10)), as);
     },
     commit: (room, lease, results) => commit(stage, room, lease, results),

@@ -316,6 +316,7 @@ function createWorld(kernel: Kernel, seed: number) {
       size: { cpuMilli: 2000, memoryMib: 0, gpu: 0 },
       prefetchPercent: random.pick([0, 100]),
       host: "sim",
+      packages: [],
       endsAtMs: 0,
     });
     p.onKill.push(() => kernel.at(500 + random.below(60_000), () => startAgent(id)));

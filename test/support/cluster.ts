@@ -2,6 +2,8 @@
 import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
 import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
+import { createResults } from "#core/data-mover/index.ts";
+import { createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
 import { createPlans, createTaskScheduler, type Hint, planKey } from "#core/task-scheduler/index.ts";
 import { createWorkerLifecycle, dispatchMessage } from "#core/worker-lifecycle/index.ts";
 import type { Experiment } from "#domain/experiment.ts";
@@ -25,7 +27,7 @@ export interface SimulatedWorker {
   readonly cores: number;
   readonly prefetchPercent: number;
   /** How long a task takes here, and how it ends. */
-  readonly run: (index: number) => { readonly ms: number; readonly outcome: TaskResult["outcome"] };
+  readonly run: (index: number) => { readonly ms: number; readonly outcome: TaskResult["outcome"]; readonly stagingMs?: number };
   /** When it comes, after the start. */
   readonly joinsAtMs?: number;
 }
@@ -34,6 +36,8 @@ export interface Cluster {
   readonly kernel: Kernel;
   readonly table: MemoryTable;
   readonly experiment: Experiment["id"];
+  /** As a user sees it. */
+  stateOf(set: string, number: number): Promise<string>;
   /** Runs until `done` or for so long. Gives the virtual time since the start. */
   run(done: () => boolean, limitMs: number): Promise<number>;
 }
@@ -74,15 +78,19 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
       },
       signUploads: async () => [],
       executor: {
-        async run({ task: { index } }, signal) {
-          const { ms, outcome } = worker.run(index);
+        async run({ task: { index }, enter }, signal) {
+          const { ms, outcome, stagingMs } = worker.run(index);
           const startedAtMs = clock.now();
+          if (stagingMs !== undefined) await clock.sleep(stagingMs, signal);
+          enter("running");
           await clock.sleep(ms, signal);
+          enter("staging-out");
+          if (stagingMs !== undefined) await clock.sleep(stagingMs, signal);
           const usage = { wallMs: ms, cpuMs: ms, memoryPeakBytes: 0, bytesIn: 0, bytesOut: 0 };
           return { index, outcome, startedAtMs, endedAtMs: clock.now(), usage, inputs: [], outputs: [] };
         },
       },
-      ...{ clock, random, logger: quiet, host: worker.host, prefetchPercent: worker.prefetchPercent, endsAtMs: 0 },
+      ...{ clock, random, logger: quiet, host: worker.host, prefetchPercent: worker.prefetchPercent, endsAtMs: 0, packages: [] },
       size: { cpuMilli: worker.cores * 1000, memoryMib: 0, gpu: 0 },
     });
     void agent.run(new AbortController().signal);
@@ -91,6 +99,11 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
   const draft = submission(plan, { id: experiment, owner: makeId("user", clock.now(), random.bytes(10)), nowMs: clock.now() });
   await tasks.createExperiment(draft.experiment, draft.records);
   await tasks.turn({ post: { ...draft.experiment, status: "RUNNING", version: 1, live: true }, expectVersion: 0 });
+  const results = createResults({ tasks, objects: store });
+  const data = { open: () => Promise.reject(new Error("no files here")) };
+  const orchestrator = createExperimentOrchestrator({
+    ...{ tasks, workers: workerStore, objects: store, plans, scheduler, results, data, clock, random, hint: async () => undefined },
+  });
   const startMs = clock.now();
   for (const w of workers) kernel.at(w.joinsAtMs ?? 0, () => begin(w));
   const tick = () => {
@@ -101,6 +114,7 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
   void gateway.beat(new AbortController().signal);
   return {
     ...{ kernel, table, experiment },
+    stateOf: async (set, number) => (await orchestrator.task(experiment, set, number)).state,
     async run(done, limitMs) {
       await kernel.run(() => done() || clock.now() - startMs > limitMs);
       return clock.now() - startMs;

@@ -168,6 +168,8 @@ const workers: Worker[] = [
     beat: 1,
     expiresAtMs: 5,
     endsAtMs: undefined,
+    packages: ["pip"],
+    phases: new Map(),
     host: "node-1",
     version: "0.1.0",
   },

@@ -80,6 +80,8 @@ export const aWorker = (over: Partial<Worker> = {}): Worker => ({
   beat: 0,
   expiresAtMs: NOW_MS + 90_000,
   endsAtMs: undefined,
+  packages: [],
+  phases: new Map(),
   host: "node-1",
   version: "1.0.0",
   ...over,

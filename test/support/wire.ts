@@ -40,6 +40,7 @@ export const hello = (protocolVersion: number = PROTOCOL_VERSION): AgentMessage 
       host: "node",
       endsAtMs: 0,
       prefetchPercent: 100,
+      packages: [],
     },
   },
 });

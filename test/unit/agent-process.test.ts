@@ -65,13 +65,6 @@ describe("an attempt that ends by itself", () => {
     const result = await machine.run({ script: "true", task: { outputs: [{ name: "OUT", path: "x.txt" }] } });
     expect(result).toMatchObject({ outcome: "exit", exitCode: 0, message: expect.stringContaining("OUT") });
   });
-
-  test("says that this worker makes no conda environments", async () => {
-    expect(await machine.run({ script: "true", assignment: { conda: ["numpy"] } })).toMatchObject({
-      outcome: "staging",
-      message: expect.stringContaining("conda"),
-    });
-  });
 });
 
 describe("the environment of an attempt", () => {

@@ -74,3 +74,21 @@ describe("black holes", () => {
     expect([...states(cluster).values()].filter((s) => s !== "READY").length).toBeLessThanOrEqual(1);
   });
 });
+
+test("a task that takes long to stage is seen to do so", async () => {
+  const run = () => ({ ms: MINUTE_MS, outcome: "done" as const, stagingMs: MINUTE_MS });
+  const cluster = await createCluster(planOf([planSet("p", 3, { resources: ONE_HOUR })]), [
+    { host: "a", cores: 2, prefetchPercent: 0, run },
+  ]);
+  const seen: string[] = [];
+  let asked = 0;
+  const ask = () => {
+    if (asked++ < 40) cluster.kernel.at(10 * SECOND_MS, ask);
+    for (const n of [0, 2]) void cluster.stateOf("p", n).then((state) => seen.push(`${n} ${state}`));
+  };
+  cluster.kernel.at(10 * SECOND_MS, ask);
+  await cluster.run(() => ended(cluster), HOUR_MS);
+  const order = (n: number) => [...new Set(seen.filter((s) => s.startsWith(`${n} `)))].map((s) => s.slice(2));
+  expect(order(0)).toEqual(["RUNNING", "STAGING_IN", "STAGING_OUT", "COMPLETED"]);
+  expect(order(2)).toEqual(expect.arrayContaining(["QUEUED", "STAGING_IN", "RUNNING", "STAGING_OUT"]));
+});

@@ -29,6 +29,8 @@ function worker(n: number, size: number, free: number, more: Partial<Worker> = {
     beat: 1,
     expiresAtMs: NOW_MS + MINUTE_MS,
     endsAtMs: undefined,
+    packages: [],
+    phases: new Map(),
     host: "h",
     version: "1",
     ...more,
@@ -52,7 +54,7 @@ function held(at: Worker, tasks: number, facts: { epoch?: number; taskMs?: numbe
     runMs: 0,
     assignedAtMs: NOW_MS - (facts.ageMs ?? 0),
   };
-  return { lease, worker: at, kind: { pools: [], need: cores(1), timeLimitMs: 24 * 60 * MINUTE_MS, taskMs: facts.taskMs } };
+  return { lease, worker: at, kind: { pools: [], need: cores(1), packages: [], timeLimitMs: 24 * 60 * MINUTE_MS, taskMs: facts.taskMs } };
 }
 
 const counts = (all: readonly Held[], idle: readonly Worker[]) => chooseRecalls(all, idle, NOW_MS).map((r) => r.count);

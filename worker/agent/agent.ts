@@ -9,10 +9,12 @@
  */
 import { type Capacity, fitsCapacity, minusCapacity } from "#domain/capacity.ts";
 import { hasIndex, decodeSet, emptySet, encodeSet, type IndexSet, isEmptySet, members, minus, setOf, union } from "#domain/index-set.ts";
+import type { PackageKind } from "#domain/worker.ts";
 import type { Channel } from "#protocol/channel.ts";
-import type { AgentMessage, Assignment, GatewayMessage, LeaseInventory, Task } from "#protocol/gen/worker.ts";
+import type { AgentMessage, Assignment, GatewayMessage, LeaseInventory, Phases, Task } from "#protocol/gen/worker.ts";
 import { PROTOCOL_VERSION, RELEASE_VERSION } from "#protocol/version.ts";
-import type { Executor } from "./executor.ts";
+import type { Executor, Phase } from "./executor.ts";
+import { PHASE_BEAT_MS, PHASE_REPORTED_MS } from "./limits.ts";
 
 export interface AgentDeps {
   /** Opens a stream; rejects when there is none to be had now. */
@@ -28,6 +30,7 @@ export interface AgentDeps {
   readonly size: Capacity;
   readonly prefetchPercent: number;
   readonly host: string;
+  readonly packages: readonly PackageKind[];
   /** 0 = no end. */
   readonly endsAtMs: number;
 }
@@ -45,10 +48,16 @@ const RESULTS_PER_MESSAGE = 256;
 /** Bytes of results in one message, before framing. */
 const RESULT_BYTES_PER_MESSAGE = 2 * 1024 * 1024;
 
+interface Running {
+  readonly abort: AbortController;
+  phase: Phase;
+  sinceMs: number;
+}
+
 interface Held {
   readonly assignment: Assignment;
   readonly queued: Map<number, Task>;
-  readonly running: Map<number, AbortController>;
+  readonly running: Map<number, Running>;
   readonly unacknowledged: Map<number, { readonly bytes: Uint8Array; sentAtMs: number }>;
   seen: IndexSet;
   acknowledged: IndexSet;
@@ -61,6 +70,14 @@ export interface Agent {
   drain(reason: string): void;
   /** What it holds: for tests and status. */
   inventory(): LeaseInventory[];
+}
+
+/** Absent while everything goes fast. */
+function phasesOf(held: Held, queued: IndexSet, nowMs: number): Phases | undefined {
+  const slow = [...held.running].filter(([, r]) => nowMs - r.sinceMs >= PHASE_REPORTED_MS);
+  if (slow.length === 0) return undefined;
+  const inPhase = (phase: Phase) => encodeSet(setOf(slow.flatMap(([i, r]) => (r.phase === phase ? [i] : []))));
+  return { queued: encodeSet(queued), stagingIn: inPhase("staging-in"), stagingOut: inPhase("staging-out") };
 }
 
 const need = (a: Assignment): Capacity => a.need ?? { cpuMilli: 1000, memoryMib: 0, gpu: 0 };
@@ -77,6 +94,7 @@ export function createAgent(deps: AgentDeps): Agent {
   let channel: Channel<AgentMessage, GatewayMessage> | undefined;
   let beatIntervalMs = 15_000;
   let lastHeardMs = 0;
+  let beatAtMs = 0;
   let life = new AbortController();
 
   const send = (body: NonNullable<AgentMessage["body"]>) => channel?.send({ body });
@@ -132,16 +150,29 @@ export function createAgent(deps: AgentDeps): Agent {
 
   function start(name: string, held: Held, task: Task, size: Capacity): void {
     const abort = new AbortController();
-    held.running.set(task.index, abort);
+    const running: Running = { abort, phase: "staging-in", sinceMs: deps.clock.now() };
+    held.running.set(task.index, running);
     free = minusCapacity(free, size);
     const mine = life;
     const run = deps.executor
-      .run({ assignment: held.assignment, task, signUploads: (files) => deps.signUploads(name, files) }, abort.signal)
+      .run(
+        { assignment: held.assignment, task, signUploads: (files) => deps.signUploads(name, files), enter: (to) => enter(running, to) },
+        abort.signal,
+      )
       .then((result) => {
         if (mine === life) finished(name, held, task.index, abort, size, result);
       });
     ending.add(run);
     void run.finally(() => ending.delete(run));
+  }
+
+  /** Whoever looks at a slow task sees where it is soon; fast ones cost nothing. */
+  function enter(running: Running, phase: Phase): void {
+    const now = deps.clock.now();
+    const slow = now - running.sinceMs >= PHASE_REPORTED_MS;
+    running.phase = phase;
+    running.sinceMs = now;
+    if (slow && now - beatAtMs >= PHASE_BEAT_MS) beat();
   }
 
   function finished(
@@ -213,7 +244,7 @@ export function createAgent(deps: AgentDeps): Agent {
       for (const i of all ? members(held.seen) : members(tasks)) {
         held.queued.delete(i);
         held.unacknowledged.delete(i);
-        held.running.get(i)?.abort();
+        held.running.get(i)?.abort.abort();
       }
     }
     if (all) bury(name);
@@ -243,6 +274,7 @@ export function createAgent(deps: AgentDeps): Agent {
       const unacknowledged = setOf(held.unacknowledged.keys());
       const gone = minus(held.seen, queued, running, unacknowledged, held.acknowledged);
       return {
+        phases: phasesOf(held, queued, deps.clock.now()),
         lease,
         queued: encodeSet(queued),
         running: encodeSet(running),
@@ -254,6 +286,7 @@ export function createAgent(deps: AgentDeps): Agent {
 
   function beat(): void {
     if (incarnation === 0) return;
+    beatAtMs = deps.clock.now();
     send({ $case: "beat", value: { sequence: ++sequence, leases: inventory(), draining } });
   }
 
@@ -261,7 +294,7 @@ export function createAgent(deps: AgentDeps): Agent {
   async function startOver(reason: string): Promise<void> {
     deps.logger.info("starting over", { reason });
     life.abort();
-    for (const held of leases.values()) for (const abort of held.running.values()) abort.abort();
+    for (const held of leases.values()) for (const { abort } of held.running.values()) abort.abort();
     leases.clear();
     tombstones.clear();
     await Promise.all(ending);
@@ -317,10 +350,20 @@ export function createAgent(deps: AgentDeps): Agent {
   async function serve(stop: AbortSignal): Promise<boolean> {
     const mine = await deps.dial();
     const { size, host, endsAtMs, prefetchPercent } = deps;
+    const packages = [...deps.packages];
     mine.send({
       body: {
         $case: "hello",
-        value: { protocolVersion: PROTOCOL_VERSION, agentVersion: RELEASE_VERSION, incarnation, size, host, endsAtMs, prefetchPercent },
+        value: {
+          protocolVersion: PROTOCOL_VERSION,
+          agentVersion: RELEASE_VERSION,
+          incarnation,
+          size,
+          host,
+          endsAtMs,
+          prefetchPercent,
+          packages,
+        },
       },
     });
     const first = await mine.receive();

@@ -7,6 +7,8 @@ export interface Attempt {
   readonly task: Task;
   /** Gives signed PUT URLs for outputs too large to travel inside the result, in the order asked. */
   readonly signUploads: (files: readonly { readonly sha256: string; readonly bytes: number }[]) => Promise<readonly string[]>;
+  /** Told of each change. */
+  readonly enter: (phase: Phase) => void;
 }
 
 /** The attempt could not be tried for a reason of this worker (full disk, no permission): no fault of the task. */
@@ -14,6 +16,9 @@ export interface WorkerFault {
   readonly outcome: "worker-fault";
   readonly message: string;
 }
+
+/** Where an attempt is; it begins with `staging-in`. */
+export type Phase = "staging-in" | "running" | "staging-out";
 
 export interface Executor {
   /**

@@ -35,6 +35,21 @@ export const TRANSFER_IDLE_MS = 30_000;
 /** Of an error answer, what goes into a message. */
 export const ANSWER_EXCERPT_BYTES_MAX = 300;
 
+/** One command that makes a package environment. */
+export const BUILD_MS_MAX = 60 * 60_000;
+/** Of what it said, what goes into a message. */
+export const BUILD_OUTPUT_BYTES_MAX = 2 * 1024;
+/** A package list that failed is not tried again for this long. */
+export const BUILD_REFUSED_MS = 60_000;
+/** A build that is older than this and not current was killed. */
+export const LEFT_BUILD_MS = 24 * 3_600_000;
+export const UNUSED_ENVIRONMENT_MS = 30 * 24 * 3_600_000;
+
+/** A task that is in one phase for this long is reported as being in it: shorter phases are over when somebody looks. */
+export const PHASE_REPORTED_MS = 3_000;
+/** A change of phase is worth a beat of its own at most this often. */
+export const PHASE_BEAT_MS = 5_000;
+
 export const CACHE_BYTES_MAX = 50 * 1024 ** 3;
 /** Eviction goes on until this share of the limit is left. */
 export const CACHE_KEEP_SHARE = 0.9;

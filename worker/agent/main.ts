@@ -7,6 +7,7 @@ import { createAgent } from "./agent.ts";
 import { loadOrJoin, renewIfDue } from "./join.ts";
 import { CERTIFICATE_CHECK_MS, CERTIFICATE_RENEW_MS } from "./limits.ts";
 import { parseOptions, USAGE } from "./options.ts";
+import { findPackageTools, kindsOf } from "./packages.ts";
 import { createProcessExecutor } from "./process-executor.ts";
 import { clearWorkDir } from "./sandbox.ts";
 
@@ -53,6 +54,7 @@ async function main(): Promise<void> {
   await clearWorkDir(workDir).catch((error: unknown) =>
     logger.warn("leavings of an earlier life stay", { error: error instanceof Error ? error.message : String(error) }),
   );
+  const packages = kindsOf(await findPackageTools(process.env));
   let connection: Connection | undefined;
   const agent = createAgent({
     dial: async () => {
@@ -78,6 +80,7 @@ async function main(): Promise<void> {
     size: options.size,
     prefetchPercent: options.prefetchPercent,
     host: hostname(),
+    packages,
     endsAtMs: options.endsAtMs ?? 0,
   });
   const stop = new AbortController();

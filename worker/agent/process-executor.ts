@@ -16,6 +16,7 @@ import type { Attempt, Executor, WorkerFault } from "./executor.ts";
 import { MachineError, machineError, StagingError, textOf } from "./fault.ts";
 import { CACHE_BYTES_MAX, KILL_GRACE_MS } from "./limits.ts";
 import { createOrphanHunt, MARK_VARIABLE } from "./orphans.ts";
+import { createPackageEnvironments, type PackageEnvironments } from "./packages.ts";
 import { hasProcessTable } from "./process-table.ts";
 import { type Program, startGroup, StartError } from "./process-group.ts";
 import { createSandboxes, DIRECTORY_VARIABLE, type Sandbox } from "./sandbox.ts";
@@ -52,6 +53,7 @@ interface Machine {
   readonly options: ProcessExecutorOptions;
   readonly transfer: Transfer;
   readonly cache: InputCache;
+  readonly packages: PackageEnvironments;
   readonly sandboxes: ReturnType<typeof createSandboxes>;
   readonly tools: SupervisionTools;
   readonly starters: Starters;
@@ -164,12 +166,13 @@ async function runInside(
   const { hunt } = machine.tools;
   const limits = limitsOf(attempt);
   const outputs = await prepareOutputs(attempt.task.outputs, sandbox.dir);
+  const packages = await machine.packages.ready(attempt.assignment, signal);
   const staged = await stageIn(attempt, { cache: machine.cache, dir: sandbox.dir, signal, diskBytesMax: limits.diskBytes });
   if (signal.aborted) return failedStaging("stopped: no longer wanted", staged);
   const mark = hunt.begin();
   const environment = buildEnvironment({
-    worker: machine.environment,
-    own: ownVariables(attempt, sandbox, mark),
+    worker: { ...machine.environment, ...packages },
+    own: { ...packages, ...ownVariables(attempt, sandbox, mark) },
     templates: attempt.assignment.environment,
     parameters: attempt.task.parameters,
     files: [...staged.variables, ...outputs.map(({ name, path }) => ({ name, value: path }))],
@@ -178,10 +181,12 @@ async function runInside(
   try {
     cgroup = await cgroups?.create(limits.memoryBytes);
     const program = { command: sandbox.command, cwd: sandbox.dir, environment, cgroupEntrance: cgroup?.entrance };
+    attempt.enter("running");
     const ran = await runProgram(machine, attempt, program, mark, cgroup, signal);
     const account = accountOf(ran, staged);
     const failure = failureOf(ran.supervised);
     if (failure !== undefined) return { ...account, ...failure, outputs: [] };
+    attempt.enter("staging-out");
     return await collect(machine, attempt, sandbox, outputs, account, signal);
   } catch (error) {
     if (error instanceof StartError) hunt.forget(mark);
@@ -194,9 +199,6 @@ async function runInside(
 
 async function runAttempt(machine: Machine, attempt: Attempt, cgroups: Cgroups | undefined, signal: AbortSignal): Promise<Part> {
   const { assignment, task } = attempt;
-  if (assignment.conda.length > 0 || assignment.pip.length > 0) {
-    return failedStaging("this worker has no tool that makes conda or pip environments: ask for a resource that has one");
-  }
   const sandbox = await machine.sandboxes.open({ lease: assignment.lease, index: task.index }, assignment.script);
   let failed = true;
   try {
@@ -215,6 +217,7 @@ async function runAttempt(machine: Machine, attempt: Attempt, cgroups: Cgroups |
 function createMachine(options: ProcessExecutorOptions): Machine {
   const transfer = createTransfer({ ca: options.ca });
   const starters = createStarters();
+  const environment = options.environment ?? process.env;
   return {
     options,
     transfer,
@@ -223,7 +226,8 @@ function createMachine(options: ProcessExecutorOptions): Machine {
     tools: { sampler: createSampler(starters.pids), hunt: createOrphanHunt(), killGraceMs: options.killGraceMs ?? KILL_GRACE_MS },
     starters,
     starting: { byStarters: false },
-    environment: options.environment ?? process.env,
+    packages: createPackageEnvironments({ dir: options.cacheDir, environment, now: options.now }),
+    environment,
   };
 }
 

@@ -15,7 +15,7 @@ import { type Lease, type LeaseKey, leaseName, parseLeaseName } from "#domain/le
 import { RESULT_FORMAT_VERSION, type ResultObject, type TaskResult } from "#domain/result.ts";
 import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
 import { segmentName } from "#domain/segment.ts";
-import { type WorkerKey, workerName } from "#domain/worker.ts";
+import { PACKAGE_KINDS, type Phases, type WorkerKey, workerName } from "#domain/worker.ts";
 import type { Batch, Hint, Plans, SettleReport, SettleRequest, TaskScheduler } from "#core/task-scheduler/index.ts";
 import { BEAT_INTERVAL_MS, dispatchQueue, parseDispatch, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
 import type { Clock } from "#ports/clock.ts";
@@ -24,7 +24,15 @@ import type { ObjectStore } from "#ports/object-store.ts";
 import type { TaskStore } from "#ports/task-store.ts";
 import type { WorkerStore } from "#ports/worker-store.ts";
 import type { Channel } from "#protocol/channel.ts";
-import type { AgentMessage, Assignment, Beat, GatewayMessage, Hello, Results } from "#protocol/gen/worker.ts";
+import type {
+  AgentMessage,
+  Assignment,
+  Beat,
+  GatewayMessage,
+  Hello,
+  LeaseInventory as WireInventory,
+  Results,
+} from "#protocol/gen/worker.ts";
 import { PROTOCOL_VERSION, RELEASE_VERSION } from "#protocol/version.ts";
 import { createBlackHoles } from "./black-hole.ts";
 
@@ -96,6 +104,11 @@ function parseResult(bytes: Uint8Array): TaskResult | undefined {
     return undefined;
   }
 }
+
+const phasesOf = ({ phases: p }: WireInventory): { phases?: Phases } =>
+  p === undefined
+    ? {}
+    : { phases: { queued: decodeSet(p.queued), stagingIn: decodeSet(p.stagingIn), stagingOut: decodeSet(p.stagingOut) } };
 
 export function createGateway(deps: GatewayDeps): Gateway {
   const sessions = new Map<string, Session>();
@@ -247,7 +260,14 @@ export function createGateway(deps: GatewayDeps): Gateway {
       const lease = parseLeaseName(l.lease);
       return lease === undefined
         ? []
-        : [{ lease, held: union(decodeSet(l.queued), decodeSet(l.running), decodeSet(l.unacknowledged)), gone: decodeSet(l.gone) }];
+        : [
+            {
+              lease,
+              held: union(decodeSet(l.queued), decodeSet(l.running), decodeSet(l.unacknowledged)),
+              gone: decodeSet(l.gone),
+              ...phasesOf(l),
+            },
+          ];
     });
     const report = await deps.lifecycle.beat(s.worker, { session: s.number, sequence: message.sequence, inventory });
     if (report.kind === "dead") {
@@ -280,7 +300,15 @@ export function createGateway(deps: GatewayDeps): Gateway {
     let key: WorkerKey = { id: identity.worker, incarnation: hello.incarnation };
     if (hello.incarnation === 0) {
       const size = hello.size ?? NO_CAPACITY;
-      const as = { pool: identity.pool, size, prefetchPercent: hello.prefetchPercent, host: hello.host, version: hello.agentVersion };
+      const packages = PACKAGE_KINDS.filter((kind) => hello.packages.includes(kind));
+      const as = {
+        packages,
+        pool: identity.pool,
+        size,
+        prefetchPercent: hello.prefetchPercent,
+        host: hello.host,
+        version: hello.agentVersion,
+      };
       key = await deps.lifecycle.register(identity.worker, { ...as, endsAtMs: hello.endsAtMs === 0 ? undefined : hello.endsAtMs });
     }
     const worker = await deps.lifecycle.connect(key, deps.id);

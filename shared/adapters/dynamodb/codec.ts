@@ -13,7 +13,7 @@ import { decodeSet, encodeSet, type IndexSet, isEmptySet } from "#domain/index-s
 import type { CloseCause, Lease, ResultRef } from "#domain/lease.ts";
 import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
 import { isOpen, type Segment, type Tries } from "#domain/segment.ts";
-import { hasRoom, type Worker, type WorkerState } from "#domain/worker.ts";
+import { hasRoom, type PackageKind, type Worker, type WorkerState } from "#domain/worker.ts";
 import type { GatewayRecord } from "#ports/worker-store.ts";
 import {
   epochOf,
@@ -258,6 +258,8 @@ export const workerItem = (w: Worker): Item => ({
   beat: number(w.beat),
   expires: number(w.expiresAtMs),
   ...(w.endsAtMs === undefined ? {} : { ends: number(w.endsAtMs) }),
+  ...(w.packages.length === 0 ? {} : { packages: { L: w.packages.map(text) } }),
+  ...(w.phases.size === 0 ? {} : { phases: phasesValue(w.phases) }),
   host: text(w.host),
   version: text(w.version),
   live: text(liveWorkerShard(w.key)),
@@ -278,9 +280,30 @@ export const workerFrom = (item: Item): Worker => ({
   beat: numberOf(item, "beat"),
   expiresAtMs: numberOf(item, "expires"),
   endsAtMs: maybeNumberOf(item, "ends"),
+  packages: (item.packages?.L ?? []).map((v) => v.S as PackageKind),
+  phases: phasesOf(item.phases),
   host: textOf(item, "host"),
   version: textOf(item, "version"),
 });
+
+export const phasesValue = (phases: Worker["phases"]): AttributeValue => ({
+  M: Object.fromEntries(
+    [...phases].map(([lease, { queued, stagingIn, stagingOut }]) => [
+      lease,
+      { L: [queued, stagingIn, stagingOut].map((set) => ({ B: encodeSet(set) })) },
+    ]),
+  ),
+});
+
+function phasesOf(value: AttributeValue | undefined): Worker["phases"] {
+  const entries = Object.entries(value?.M ?? {}).sort(([a], [b]) => (a < b ? -1 : 1));
+  return new Map(
+    entries.map(([lease, { L }]) => {
+      const [queued, stagingIn, stagingOut] = [0, 1, 2].map((i) => decodeSet(L?.[i]?.B)) as [IndexSet, IndexSet, IndexSet];
+      return [lease, { queued, stagingIn, stagingOut }];
+    }),
+  );
+}
 
 /** A gateway that has not been seen for a day is swept by the table. */
 export const gatewayItem = (g: GatewayRecord): Item => ({

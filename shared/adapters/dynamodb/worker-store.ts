@@ -4,7 +4,19 @@ import { hasRoom, type WorkerKey } from "#domain/worker.ts";
 import type { WriteOutcome } from "#ports/task-store.ts";
 import type { BeatOutcome, Register, WorkerStore } from "#ports/worker-store.ts";
 import type { DynamoTable, Write } from "./client.ts";
-import { gatewayFrom, gatewayItem, type Item, keyItem, number, numberOf, text, textOf, workerFrom, workerItem } from "./codec.ts";
+import {
+  gatewayFrom,
+  gatewayItem,
+  type Item,
+  keyItem,
+  number,
+  numberOf,
+  phasesValue,
+  text,
+  textOf,
+  workerFrom,
+  workerItem,
+} from "./codec.ts";
 import * as when from "./conditions.ts";
 import { readPartition, readThrough } from "./queries.ts";
 import { GATEWAY_PARTITION, gatewayKey, headKey, shardsOf, spotAt, tokenKey, workerKey } from "./keys.ts";
@@ -41,7 +53,13 @@ export function createDynamoWorkerStore(table: DynamoTable): WorkerStore {
       ),
     heartbeat: async (key, now) => {
       const outcome = await beat(table, key, {
-        update: { expression: "SET #beat = :beat, #expires = :expires", values: { ":expires": number(now.expiresAtMs) } },
+        update:
+          now.phases === undefined || now.phases.size === 0
+            ? { expression: "SET #beat = :beat, #expires = :expires REMOVE #phases", values: { ":expires": number(now.expiresAtMs) } }
+            : {
+                expression: "SET #beat = :beat, #expires = :expires, #phases = :phases",
+                values: { ":expires": number(now.expiresAtMs), ":phases": phasesValue(now.phases) },
+              },
         condition: when.allOf(when.isNotDead, when.sessionIs(now.session), when.beatBelow(now.beat)),
       });
       if (outcome.kind === "done" && outcome.room && !hasRoom(outcome.worker)) await leaveRoom(table, key);

@@ -134,4 +134,8 @@ export const copyWorker = (w: Worker): Worker => ({
   cap: copyCapacity(w.cap),
   free: copyCapacity(w.free),
   leases: new Set([...w.leases].sort()),
+  packages: [...w.packages],
+  phases: copyPhases(w.phases),
 });
+export const copyPhases = (phases: Worker["phases"] = new Map()): Worker["phases"] =>
+  new Map([...phases].sort(([a], [b]) => (a < b ? -1 : 1)));

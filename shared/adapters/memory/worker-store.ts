@@ -4,7 +4,7 @@ import type { ExperimentId } from "#domain/id.ts";
 import { hasRoom, type Worker, type WorkerKey, workerName } from "#domain/worker.ts";
 import type { WriteOutcome } from "#ports/task-store.ts";
 import type { BeatOutcome, GatewayRecord, Register, WorkerStore } from "#ports/worker-store.ts";
-import { copyWorker, type MemoryTable, type Operation, sorted, transact } from "./table.ts";
+import { copyPhases, copyWorker, type MemoryTable, type Operation, sorted, transact } from "./table.ts";
 
 export function createMemoryWorkerStore(table: MemoryTable): WorkerStore {
   const change = (key: WorkerKey, when: (w: Worker) => boolean, to: (w: Worker) => Worker): WriteOutcome => {
@@ -37,11 +37,11 @@ export function createMemoryWorkerStore(table: MemoryTable): WorkerStore {
         (w) => w.state !== "DEAD",
         (w) => ({ ...w, session: w.session + 1, gateway, expiresAtMs }),
       ),
-    heartbeat: async (key, { session, beat: now, expiresAtMs }) =>
+    heartbeat: async (key, { session, beat: now, expiresAtMs, phases }) =>
       beat(
         key,
         (w) => w.state !== "DEAD" && w.session === session && w.beat < now,
-        (w) => ({ ...w, beat: now, expiresAtMs }),
+        (w) => ({ ...w, beat: now, expiresAtMs, phases: copyPhases(phases) }),
       ),
     drain: async (key) =>
       change(

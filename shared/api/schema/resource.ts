@@ -1,6 +1,6 @@
 /** Compute and storage resources, and workers. */
 import { RESOURCE_NAME, type Resource } from "#domain/resource.ts";
-import type { WorkerState } from "#domain/worker.ts";
+import { PACKAGE_KINDS, type WorkerState } from "#domain/worker.ts";
 import { z } from "zod";
 import { count, idOf, instantMs } from "./identity.ts";
 import { capacity } from "./plan-summary.ts";
@@ -50,6 +50,7 @@ export const worker = z.object({
   host: z.string(),
   version: z.string(),
   expiresAtMs: instantMs.describe("When it counts as lost unless it is heard from"),
+  packages: z.array(z.enum(PACKAGE_KINDS)).readonly().describe("Package environments that it can make for tasks"),
   endsAtMs: instantMs.exactOptional().describe("When its allocation ends"),
 });
 export const workerList = z.object({ items: z.array(worker).readonly() });

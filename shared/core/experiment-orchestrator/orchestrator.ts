@@ -4,23 +4,25 @@ import { type Experiment, type ExperimentState, type RetrySelection, gatesFor, i
 import { parentIndex, taskBindings } from "#domain/expansion.ts";
 import { type ExperimentId, ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
 import { hasIndex, sizeOf } from "#domain/index-set.ts";
-import type { Lease } from "#domain/lease.ts";
+import { type Lease, leaseName } from "#domain/lease.ts";
 import type { Plan, PlanSet } from "#domain/plan.ts";
 import { encodePlan } from "#domain/plan-encoding.ts";
 import { locate, type Segment, segmentsFor } from "#domain/segment.ts";
 import type { TaskState } from "#domain/task.ts";
-import { workerName } from "#domain/worker.ts";
+import { type Phases, workerName } from "#domain/worker.ts";
 import type { DataMover, Results } from "#core/data-mover/index.ts";
 import { type Hint, planKey, type Plans, type TaskScheduler } from "#core/task-scheduler/index.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { ObjectStore } from "#ports/object-store.ts";
 import type { Random } from "#ports/random.ts";
 import type { TaskStore } from "#ports/task-store.ts";
+import type { WorkerStore } from "#ports/worker-store.ts";
 
 import type { ExperimentOrchestrator, OutputView, RetryChoice, TaskView } from "./index.ts";
 
 interface OrchestratorDeps {
   readonly tasks: TaskStore;
+  readonly workers: Pick<WorkerStore, "readWorker">;
   readonly objects: ObjectStore;
   readonly plans: Plans;
   readonly scheduler: Pick<TaskScheduler, "control">;
@@ -222,17 +224,25 @@ async function countSegment(
   sum.leased += leased - committed;
 }
 
-function stateOf(e: Experiment, t: TaskSet, s: Segment | undefined, leases: readonly Lease[], index: number): TaskState {
+/** What no worker has yet, or has done. `Lease`: its worker has it. */
+function stateOf(e: Experiment, t: TaskSet, s: Segment | undefined, leases: readonly Lease[], index: number): TaskState | Lease {
   if (t.skipAll) return "SKIPPED";
   if (s !== undefined) {
     if (hasIndex(s.done, index)) return "COMPLETED";
     if (hasIndex(s.failed, index)) return "FAILED";
     if (hasIndex(s.skipped, index)) return "SKIPPED";
     const holder = hasIndex(s.leased, index) ? leases.find((l) => l.state === "OPEN" && hasIndex(l.hold, index)) : undefined;
-    if (holder !== undefined) return hasIndex(holder.done, index) ? "COMPLETED" : "RUNNING";
+    if (holder !== undefined) return hasIndex(holder.done, index) ? "COMPLETED" : holder;
   }
   if (e.status === "CANCELED") return "CANCELED";
   return isTerminal(e.status) ? "SKIPPED" : "QUEUED";
+}
+
+function phaseOf(phases: Phases | undefined, index: number): TaskState {
+  if (phases === undefined) return "RUNNING";
+  if (hasIndex(phases.queued, index)) return "QUEUED";
+  if (hasIndex(phases.stagingIn, index)) return "STAGING_IN";
+  return hasIndex(phases.stagingOut, index) ? "STAGING_OUT" : "RUNNING";
 }
 
 /** WAITING: for other tasks. A barrier is told by its parents' sums, a foreach by the parent's segment. */
@@ -269,6 +279,8 @@ interface Look {
   readonly plan: Plan;
   readonly sets: readonly TaskSet[];
   readonly segment: (set: number, n: number) => Promise<{ s: Segment | undefined; leases: readonly Lease[] }>;
+  /** What the lease's worker said last. */
+  readonly phases: (lease: Lease) => Promise<Phases | undefined>;
 }
 
 async function lookAt(deps: OrchestratorDeps, e: Experiment): Promise<Look> {
@@ -285,15 +297,24 @@ async function lookAt(deps: OrchestratorDeps, e: Experiment): Promise<Look> {
     known.set(key, read);
     return read;
   };
-  return { e, plan, sets: await deps.tasks.readSets(e.id), segment };
+  const workers = new Map<string, ReturnType<WorkerStore["readWorker"]>>();
+  const phases: Look["phases"] = async (lease) => {
+    const name = workerName(lease.worker);
+    const reading = workers.get(name) ?? deps.workers.readWorker(lease.worker);
+    workers.set(name, reading);
+    return (await reading)?.phases.get(leaseName(lease.key));
+  };
+  return { e, plan, sets: await deps.tasks.readSets(e.id), segment, phases };
 }
 
 async function taskView(deps: OrchestratorDeps, look: Look, ordinal: number, number: number): Promise<TaskView> {
   const planSet = look.plan.sets[ordinal] as PlanSet;
   const { segment, index } = locate(number);
   const { s, leases } = await look.segment(ordinal, segment);
-  let state = stateOf(look.e, look.sets[ordinal] as TaskSet, s, leases, index);
-  if (state === "QUEUED" && (await waitsForParents(deps, look.sets, planSet, number, look.e.id))) state = "WAITING";
+  const found = stateOf(look.e, look.sets[ordinal] as TaskSet, s, leases, index);
+  let state = typeof found === "string" ? found : phaseOf(await look.phases(found), index);
+  if (typeof found === "string" && state === "QUEUED" && (await waitsForParents(deps, look.sets, planSet, number, look.e.id)))
+    state = "WAITING";
   const attempts = leases.filter((l) => hasIndex(l.failed, index)).length;
   return {
     task: `${planSet.name}/${number}`,

@@ -8,7 +8,7 @@ import type { Experiment, Gate, TaskSet } from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
 import { isEmptySet, type IndexSet, minus, SEGMENT_TASKS, sizeOf, union } from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
-import type { Plan, PlanSet } from "#domain/plan.ts";
+import { packagesOf, type Plan, type PlanSet } from "#domain/plan.ts";
 import { type Segment, type SegmentKey, segmentName } from "#domain/segment.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Logger } from "#ports/logger.ts";
@@ -71,7 +71,7 @@ interface Candidate {
   readonly planSet: PlanSet;
   readonly segment: Segment;
   readonly unborn: boolean;
-  readonly pools: readonly string[];
+  readonly plan: Plan;
   readonly take: IndexSet;
   readonly skip: IndexSet;
   readonly wakeAtMs: number | undefined;
@@ -283,7 +283,7 @@ async function lookAt(
   const looks = keys.map(async (key) => {
     const gate = await gateOf(key.segment);
     if (gate === undefined) return undefined;
-    return examine(deps, { experiment: e, gate, sets, planSet: plan.sets[key.set] as PlanSet, pools: plan.on }, key, { plan, read });
+    return examine(deps, { experiment: e, gate, sets, planSet: plan.sets[key.set] as PlanSet, plan }, key, read);
   });
   for (const found of await Promise.all(looks)) {
     if (found === undefined) continue;
@@ -322,7 +322,7 @@ async function skipBarriers(
   return progress;
 }
 
-type Setting = Pick<Candidate, "experiment" | "gate" | "sets" | "planSet" | "pools">;
+type Setting = Pick<Candidate, "experiment" | "gate" | "sets" | "planSet" | "plan">;
 
 /** Each segment is read once in a round: many may have the same parents. */
 function readOnce(store: TaskStore): (key: SegmentKey) => Promise<Segment | undefined> {
@@ -335,13 +335,13 @@ function readOnce(store: TaskStore): (key: SegmentKey) => Promise<Segment | unde
   };
 }
 
-interface Reading {
-  readonly plan: Plan;
-  readonly read: (key: SegmentKey) => Promise<Segment | undefined>;
-}
-
-async function examine(deps: Deps, at: Setting, key: SegmentKey, { plan, read }: Reading): Promise<Candidate | undefined> {
-  const { planSet, sets } = at;
+async function examine(
+  deps: Deps,
+  at: Setting,
+  key: SegmentKey,
+  read: (key: SegmentKey) => Promise<Segment | undefined>,
+): Promise<Candidate | undefined> {
+  const { plan, planSet, sets } = at;
   const segments = new Map<number, Map<number, Segment>>();
   for (const found of await Promise.all(parentPlaces(plan, key).map((parent) => read({ ...key, ...parent })))) {
     if (found === undefined) continue;
@@ -368,7 +368,8 @@ function demandOf(c: Candidate): Demand {
     owner: c.experiment.owner,
     priority: c.experiment.priority,
     weight: c.experiment.weight,
-    pools: c.pools,
+    pools: c.plan.on,
+    packages: packagesOf(c.plan),
     segment: c.segment,
     take: c.take,
     need: c.planSet.resources.capacity,

@@ -9,8 +9,7 @@ import { addCapacity, type Capacity, countFits, minusCapacity, NO_CAPACITY, time
 import type { ExperimentId, UserId } from "#domain/id.ts";
 import { type IndexSet, firstOf, isEmptySet, members, minus, setOf, sizeOf } from "#domain/index-set.ts";
 import type { Segment } from "#domain/segment.ts";
-import type { Worker } from "#domain/worker.ts";
-import { WORKER_LEASES_MAX } from "#domain/worker.ts";
+import { type PackageKind, type Worker, WORKER_LEASES_MAX } from "#domain/worker.ts";
 import {
   LEASE_PROBE_TASKS_PER_SLOT,
   LEASE_TARGET_MS,
@@ -33,6 +32,8 @@ export interface Demand {
   readonly take: IndexSet;
   /** Of each task. */
   readonly need: Capacity;
+  /** Package environments that its tasks run in. */
+  readonly packages: readonly PackageKind[];
   readonly timeLimitMs: number;
   /** Measured mean run time; `undefined` = nothing measured. */
   readonly taskMs: number | undefined;
@@ -47,7 +48,7 @@ export interface PlannedLease {
   readonly reserved: Capacity;
 }
 
-export type Refusal = "no-worker-fits" | "workers-are-full" | "ends-too-soon";
+export type Refusal = "no-worker-fits" | "environment-missing" | "ends-too-soon" | "workers-are-full";
 
 export interface Placement {
   readonly leases: readonly PlannedLease[];
@@ -106,8 +107,14 @@ function compare(a: Demand, b: Demand, desk: Desk): number {
   return b.priority - a.priority || own(a) - own(b) || (a.experiment < b.experiment ? -1 : a.experiment > b.experiment ? 1 : 0);
 }
 
-export const mayEverRun = (demand: Pick<Demand, "pools" | "need">, worker: Worker): boolean =>
+const isLargeEnough = (demand: Pick<Demand, "pools" | "need">, worker: Worker): boolean =>
   (demand.pools.length === 0 || demand.pools.includes(worker.pool)) && countFits(demand.need, worker.size, 1) > 0;
+
+const hasPackages = (demand: Pick<Demand, "packages">, worker: Worker): boolean =>
+  demand.packages.every((kind) => worker.packages.includes(kind));
+
+export const mayEverRun = (demand: Pick<Demand, "pools" | "need" | "packages">, worker: Worker): boolean =>
+  isLargeEnough(demand, worker) && hasPackages(demand, worker);
 
 const timeLeftMs = (worker: Worker, nowMs: number): number =>
   worker.endsAtMs === undefined ? Number.POSITIVE_INFINITY : worker.endsAtMs - nowMs - WALLTIME_MARGIN_MS;
@@ -119,22 +126,29 @@ const timeNeededMs = (demand: Pick<Demand, "taskMs" | "timeLimitMs">): number =>
 export const canFinish = (demand: Pick<Demand, "taskMs" | "timeLimitMs">, worker: Worker, nowMs: number): boolean =>
   timeLeftMs(worker, nowMs) >= timeNeededMs(demand);
 
-function bestWorker(
-  demand: Demand,
-  desk: Desk,
-  used: ReadonlySet<Worker>,
-  nowMs: number,
-): { worker: Worker; width: number; leftMs: number } | Refusal {
-  let reason: Refusal = "no-worker-fits";
-  let best: { worker: Worker; width: number; idle: number; leftMs: number } | undefined;
+interface Candidate {
+  readonly worker: Worker;
+  readonly width: number;
+  readonly leftMs: number;
+}
+
+/** From the farthest from running to the closest. */
+const REFUSALS: readonly Refusal[] = ["no-worker-fits", "environment-missing", "ends-too-soon", "workers-are-full"];
+
+/** Why this worker, whatever its room, can't run a task of the demand. */
+function unfit(demand: Demand, worker: Worker, nowMs: number): Refusal | undefined {
+  if (!isLargeEnough(demand, worker)) return "no-worker-fits";
+  if (!hasPackages(demand, worker)) return "environment-missing";
+  return canFinish(demand, worker, nowMs) ? undefined : "ends-too-soon";
+}
+
+function bestWorker(demand: Demand, desk: Desk, used: ReadonlySet<Worker>, nowMs: number): Candidate | Refusal {
+  let closest = 0;
+  let best: (Candidate & { readonly idle: number }) | undefined;
   for (const [worker, room] of desk.free) {
-    if (!mayEverRun(demand, worker)) continue;
-    if (!canFinish(demand, worker, nowMs)) {
-      if (reason === "no-worker-fits") reason = "ends-too-soon";
-      continue;
-    }
-    reason = "workers-are-full";
-    if (worker.state !== "READY" || room.leases >= WORKER_LEASES_MAX || used.has(worker)) continue;
+    const refusal = unfit(demand, worker, nowMs);
+    closest = Math.max(closest, REFUSALS.indexOf(refusal ?? "workers-are-full"));
+    if (refusal !== undefined || worker.state !== "READY" || room.leases >= WORKER_LEASES_MAX || used.has(worker)) continue;
     const slots = countFits(demand.need, worker.size, LEASE_TASKS_MAX);
     const width = countFits(demand.need, roomFor(worker, room.capacity, demand.taskMs), slots);
     // Cores that idle come before room to wait.
@@ -142,7 +156,7 @@ function bestWorker(
     if (width > 0 && (best === undefined || idle > best.idle || (idle === best.idle && width > best.width)))
       best = { worker, width, idle, leftMs: timeLeftMs(worker, nowMs) };
   }
-  return best ?? reason;
+  return best ?? (REFUSALS[closest] as Refusal);
 }
 
 export function place(
@@ -190,12 +204,7 @@ export function place(
   return { leases, left };
 }
 
-function shape(
-  demand: Demand,
-  take: IndexSet,
-  at: { worker: Worker; width: number; leftMs: number },
-  supply: readonly Worker[],
-): PlannedLease {
+function shape(demand: Demand, take: IndexSet, at: Candidate, supply: readonly Worker[]): PlannedLease {
   const totalWidth = supply.reduce((sum, w) => sum + countFits(demand.need, w.size, LEASE_TASKS_MAX), 0);
   const n = leaseSize({ width: at.width, totalWidth, remaining: demand.remaining, taskMs: demand.taskMs, leftMs: at.leftMs });
   const tasks = choose(demand, take, n);

@@ -7,6 +7,7 @@ import { type Capacity, countFits, minusCapacity, timesCapacity } from "#domain/
 import type { Experiment } from "#domain/experiment.ts";
 import type { GatewayId } from "#domain/id.ts";
 import { minus, sizeOf } from "#domain/index-set.ts";
+import { packagesOf } from "#domain/plan.ts";
 import { type Lease, type LeaseKey, parseLeaseName } from "#domain/lease.ts";
 import type { SegmentKey } from "#domain/segment.ts";
 import { type Worker, workerName } from "#domain/worker.ts";
@@ -18,7 +19,7 @@ import { canFinish, type Demand, mayEverRun, roomFor } from "./placement.ts";
 import type { Plans } from "./plans.ts";
 
 /** What a task of the lease needs, and how long those of its set take. */
-export type Kind = Pick<Demand, "pools" | "need" | "timeLimitMs" | "taskMs">;
+export type Kind = Pick<Demand, "pools" | "need" | "packages" | "timeLimitMs" | "taskMs">;
 
 /** An open lease at the worker that holds it. */
 export interface Held {
@@ -129,7 +130,7 @@ export function createRebalance(deps: RebalanceDeps): (experiments: readonly Exp
       const set = plan.sets[key.set];
       if (lease?.state !== "OPEN" || set === undefined) return undefined;
       const { capacity: need, timeLimitMs } = set.resources;
-      return { lease, worker, kind: { pools: plan.on, need, timeLimitMs, taskMs: deps.taskMs(key) } };
+      return { lease, worker, kind: { pools: plan.on, need, packages: packagesOf(plan), timeLimitMs, taskMs: deps.taskMs(key) } };
     });
     return (await Promise.all(all)).filter((h) => h !== undefined);
   }

@@ -9,7 +9,7 @@ import type { Capacity } from "#domain/capacity.ts";
 import type { GatewayId, WorkerId } from "#domain/id.ts";
 import type { IndexSet } from "#domain/index-set.ts";
 import { type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
-import type { Worker, WorkerKey } from "#domain/worker.ts";
+import type { PackageKind, Phases, Worker, WorkerKey } from "#domain/worker.ts";
 
 export { BEAT_INTERVAL_MS } from "./limits.ts";
 export { createWorkerLifecycle } from "./worker-lifecycle.ts";
@@ -37,6 +37,7 @@ export interface Introduction {
   readonly host: string;
   readonly version: string;
   readonly endsAtMs: number | undefined;
+  readonly packages: readonly PackageKind[];
 }
 
 /** What an agent says it has of one lease. */
@@ -46,6 +47,8 @@ export interface LeaseInventory {
   readonly held: IndexSet;
   /** Once received and in no other list: released, or dropped. */
   readonly gone: IndexSet;
+  /** Slow tasks that do not run; for people to see. */
+  readonly phases?: Phases;
 }
 
 export type BeatReport =

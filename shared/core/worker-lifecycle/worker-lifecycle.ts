@@ -2,9 +2,9 @@ import { createHash } from "node:crypto";
 import { addCapacity, type Capacity } from "#domain/capacity.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
-import { type IndexSet, isEmptySet, union } from "#domain/index-set.ts";
+import { encodeSet, type IndexSet, isEmptySet, union } from "#domain/index-set.ts";
 import { type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
-import { type Worker, type WorkerKey, workerName } from "#domain/worker.ts";
+import { PHASES_BYTES_MAX, type Phases, type Worker, type WorkerKey, workerName } from "#domain/worker.ts";
 import { bySegment, type SettleRequest, type TaskScheduler } from "#core/task-scheduler/index.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Logger } from "#ports/logger.ts";
@@ -100,9 +100,25 @@ function newWorker(key: WorkerKey, as: Introduction, nowMs: number): Worker {
     beat: 0,
     expiresAtMs: nowMs + WORKER_TTL_MS,
     endsAtMs: as.endsAtMs,
+    packages: as.packages,
+    phases: new Map(),
     host: as.host,
     version: as.version,
   };
+}
+
+/** As many as fit: they are for people to see. */
+function phasesOf(inventory: readonly LeaseInventory[]): Map<string, Phases> {
+  const kept = new Map<string, Phases>();
+  let bytes = 0;
+  for (const { lease, phases } of inventory) {
+    if (phases === undefined) continue;
+    const name = leaseName(lease);
+    bytes += name.length + encodeSet(phases.queued).length + encodeSet(phases.stagingIn).length + encodeSet(phases.stagingOut).length;
+    if (bytes > PHASES_BYTES_MAX) break;
+    kept.set(name, phases);
+  }
+  return kept;
 }
 
 /** Compares both ways. The inventory is older than the worker item, and lease items are read after both. */
@@ -115,6 +131,7 @@ async function beat(
     session: at.session,
     beat: at.sequence,
     expiresAtMs: deps.clock.now() + WORKER_TTL_MS,
+    phases: phasesOf(at.inventory),
   });
   if (outcome.kind === "unknown") return { kind: "unknown" };
   const worker = outcome.kind === "done" ? outcome.worker : await deps.workers.readWorker(key);

@@ -85,6 +85,8 @@ export interface Hello {
   endsAtMs: number;
   /** room for waiting work beyond the size */
   prefetchPercent: number;
+  /** kinds of package environments that it can make: conda, pip */
+  packages: string[];
 }
 
 export interface Welcome {
@@ -116,6 +118,15 @@ export interface LeaseInventory {
   unacknowledged: Uint8Array;
   /** once given to the agent, now in no other set here and not committed as far as it knows */
   gone: Uint8Array;
+  /** for people to see; absent while everything goes fast */
+  phases: Phases | undefined;
+}
+
+/** Tasks of one lease that have been for some seconds in another phase than running. All are within queued and running. */
+export interface Phases {
+  queued: Uint8Array;
+  stagingIn: Uint8Array;
+  stagingOut: Uint8Array;
 }
 
 /** Deduplicated by (lease, task): a task once seen under a lease never starts again. */
@@ -741,6 +752,7 @@ function createBaseHello(): Hello {
     host: "",
     endsAtMs: 0,
     prefetchPercent: 0,
+    packages: [],
   };
 }
 
@@ -766,6 +778,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.prefetchPercent !== 0) {
       writer.uint32(56).uint32(message.prefetchPercent);
+    }
+    for (const v of message.packages) {
+      writer.uint32(482).string(v!);
     }
     return writer;
   },
@@ -837,6 +852,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.prefetchPercent = reader.uint32();
+            continue;
+          }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.packages.push(reader.string());
             continue;
           }
         }
@@ -1063,6 +1086,7 @@ function createBaseLeaseInventory(): LeaseInventory {
     running: new Uint8Array(0),
     unacknowledged: new Uint8Array(0),
     gone: new Uint8Array(0),
+    phases: undefined,
   };
 }
 
@@ -1082,6 +1106,9 @@ export const LeaseInventory: MessageFns<LeaseInventory> = {
     }
     if (message.gone.length !== 0) {
       writer.uint32(42).bytes(message.gone);
+    }
+    if (message.phases !== undefined) {
+      Phases.encode(message.phases, writer.uint32(482).fork()).join();
     }
     return writer;
   },
@@ -1137,6 +1164,82 @@ export const LeaseInventory: MessageFns<LeaseInventory> = {
             }
 
             message.gone = reader.bytes();
+            continue;
+          }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.phases = Phases.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePhases(): Phases {
+  return { queued: new Uint8Array(0), stagingIn: new Uint8Array(0), stagingOut: new Uint8Array(0) };
+}
+
+export const Phases: MessageFns<Phases> = {
+  encode(message: Phases, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.queued.length !== 0) {
+      writer.uint32(10).bytes(message.queued);
+    }
+    if (message.stagingIn.length !== 0) {
+      writer.uint32(18).bytes(message.stagingIn);
+    }
+    if (message.stagingOut.length !== 0) {
+      writer.uint32(26).bytes(message.stagingOut);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Phases {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePhases();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.queued = reader.bytes();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.stagingIn = reader.bytes();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.stagingOut = reader.bytes();
             continue;
           }
         }
