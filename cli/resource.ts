@@ -3,11 +3,14 @@ import { randomUUID } from "node:crypto";
 import { SchedulerError } from "#domain/error.ts";
 import { EXIT } from "./exit-code.ts";
 import { showInstant, table } from "./output.ts";
+import { readPages } from "./pages.ts";
 import { connect, type Session } from "./session.ts";
+
+const ALL = { all: true, limit: 1 } as const;
 
 export async function resources(session: Session): Promise<number> {
   const client = await connect(session);
-  const { items } = await client.call("listResources", { signal: session.signal });
+  const { items } = await readPages(ALL, (query) => client.call("listResources", { query, signal: session.signal }));
   const rows = items.map((r) => [r.name, r.kind, r.kind === "POSIX" ? r.root : "-", showInstant(r.createdAtMs)]);
   session.output.result(items, () => table(["NAME", "KIND", "ROOT", "SINCE"], rows));
   return EXIT.done;
@@ -33,7 +36,7 @@ export async function register(session: Session, options: RegisterOptions, args:
 
 export async function workers(session: Session): Promise<number> {
   const client = await connect(session);
-  const { items } = await client.call("listWorkers", { signal: session.signal });
+  const { items } = await readPages(ALL, (query) => client.call("listWorkers", { query, signal: session.signal }));
   const share = (free: number, size: number): string => `${free}/${size}`;
   const rows = items.map((w) => [
     w.worker,

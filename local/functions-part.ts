@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { deploymentKey, readConfig } from "#config";
+import { createHealth } from "#compose/health.ts";
 import { DEPLOYMENT_ID, openEmbedded, openRooms, SCHEDULE_QUEUE, type Embedded } from "#compose/embedded.ts";
 import { type Accounts, createAccounts } from "#core/accounts/index.ts";
 import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
@@ -71,6 +72,9 @@ async function main(): Promise<void> {
     resources: rooms.registry,
     workers: { list: () => rooms.lifecycle.list(WORKERS_LISTED) },
     idempotency: e.idempotency,
+    rate: { limiter: e.limiter, ...e.config.rate },
+    corsOrigins: e.config.corsOrigins,
+    health: createHealth(e),
     signOutput: (o) => e.objects.signGet(`c/${o.sha256}`, clock.now() + 3_600_000),
     clock,
     logger,

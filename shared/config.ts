@@ -16,6 +16,19 @@ const schema = z.object({
   AIRAVATA_OBJECTS_URL: z.url(),
   /** host:port of SpiceDB. */
   AIRAVATA_SPICEDB: z.string().min(3),
+  /** Origins of browsers' pages that may use the API, separated by commas; `*` for all. */
+  AIRAVATA_CORS_ORIGINS: z
+    .string()
+    .default("")
+    .transform((text) =>
+      text
+        .split(",")
+        .map((origin) => origin.trim())
+        .filter((origin) => origin !== ""),
+    ),
+  /** Requests a second that each account may send, and how many at once after a pause. */
+  AIRAVATA_RATE_PER_SECOND: z.coerce.number().min(1).default(100),
+  AIRAVATA_RATE_BURST: z.coerce.number().int().min(1).default(1_000),
   AIRAVATA_LOG: z.enum(["debug", "info", "warn", "error"]).default("info"),
 });
 
@@ -25,6 +38,8 @@ export interface Config {
   readonly table: string;
   readonly objectsUrl: string;
   readonly spicedb: string;
+  readonly corsOrigins: readonly string[];
+  readonly rate: { readonly perSecond: number; readonly burst: number };
   readonly logLevel: "debug" | "info" | "warn" | "error";
 }
 
@@ -41,6 +56,8 @@ export function readConfig(environment: Readonly<Record<string, string | undefin
     table: e.AIRAVATA_TABLE,
     objectsUrl: e.AIRAVATA_OBJECTS_URL,
     spicedb: e.AIRAVATA_SPICEDB,
+    corsOrigins: e.AIRAVATA_CORS_ORIGINS,
+    rate: { perSecond: e.AIRAVATA_RATE_PER_SECOND, burst: e.AIRAVATA_RATE_BURST },
     logLevel: e.AIRAVATA_LOG,
   });
 }

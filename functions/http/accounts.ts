@@ -3,6 +3,7 @@ import type { WorkerAnswer } from "#api/schema/resource.ts";
 import { type Worker, workerName } from "#domain/worker.ts";
 import type { Handlers } from "./call.ts";
 import type { HttpDeps, User } from "./deps.ts";
+import { pageOf } from "./pages.ts";
 
 export function createAccountHandlers(deps: HttpDeps): Handlers<"login" | "getMe" | "getHealth"> {
   /** A user record holds more (the password's hash): only these two leave. */
@@ -13,7 +14,12 @@ export function createAccountHandlers(deps: HttpDeps): Handlers<"login" | "getMe
       return { token, expiresAtMs, user: shown(user) };
     },
     getMe: async ({ user }) => shown(user),
-    getHealth: async () => ({ status: "ok", version: deps.version }),
+    getHealth: async () => {
+      const parts = Object.fromEntries(
+        Object.entries(await deps.health()).map(([part, ok]) => [part, ok ? ("ok" as const) : ("down" as const)]),
+      );
+      return { status: Object.values(parts).includes("down") ? "degraded" : "ok", version: deps.version, parts };
+    },
   };
 }
 
@@ -36,7 +42,7 @@ const EVERYBODY = { type: "user", id: "*" } as const;
 
 export function createResourceHandlers(deps: HttpDeps): Handlers<"listResources" | "registerResource" | "listWorkers"> {
   return {
-    listResources: async () => ({ items: await deps.resources.list() }),
+    listResources: async ({ query }) => pageOf(await deps.resources.list(), (r) => r.name, query),
     registerResource: async ({ body: { open, ...resource }, user }) => {
       const made = await deps.resources.register({ owner: user.id, resource });
       const object = { type: made.kind === "LOCAL" ? "compute_resource" : "storage_resource", id: made.id } as const;
@@ -48,6 +54,9 @@ export function createResourceHandlers(deps: HttpDeps): Handlers<"listResources"
       ]);
       return made;
     },
-    listWorkers: async () => ({ items: (await deps.workers.list()).map(workerOf) }),
+    listWorkers: async ({ query }) => {
+      const page = pageOf(await deps.workers.list(), (w) => workerName(w.key), query);
+      return { ...page, items: page.items.map(workerOf) };
+    },
   };
 }

@@ -1,20 +1,23 @@
 /**
  * The HTTP application over the route table: the same in Lambda, in the local functions host and in tests.
  *
- * Order of every request: route, authenticate, path, authorize (P1), query, content type, body, idempotency, handler.
+ * Order of every request: route, authenticate, rate, path, authorize (P1), query, content type, body, idempotency, handler.
  * Nothing before the handler has an effect. Answers of one experiment's routes never tell strangers that it exists.
  */
 import { OPERATION_IDS, type OperationId, type Route, routeOf, routes } from "#api/routes.ts";
 import { SchedulerError } from "#domain/error.ts";
+import type { ExperimentId } from "#domain/id.ts";
 import { Hono } from "hono";
 import { createAccountHandlers, createResourceHandlers } from "./accounts.ts";
 import { authenticate, authorize } from "./authenticate.ts";
 import { checkContentType, decodeBody, parseShape, readBytes } from "./body.ts";
 import type { Handlers } from "./call.ts";
 import type { HttpDeps } from "./deps.ts";
+import { createCors } from "./cors.ts";
 import { createExperimentHandlers } from "./experiments.ts";
 import { runOnce } from "./idempotency.ts";
 import { createOutputHandlers } from "./outputs.ts";
+import { createRateGuard } from "./rate-limit.ts";
 import { jsonResponse, problemResponse, Refusal, revalidated } from "./problem-response.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._=-]{8,64}$/;
@@ -25,7 +28,14 @@ function requestIdOf(request: Request): string {
   return given !== null && REQUEST_ID.test(given) ? given : crypto.randomUUID();
 }
 
-type LooseHandler = (call: { user: unknown; params: unknown; query: unknown; body: unknown; requestId: string }) => Promise<unknown>;
+type LooseHandler = (call: {
+  user: unknown;
+  params: unknown;
+  query: unknown;
+  body: unknown;
+  requestId: string;
+  newId: ExperimentId | undefined;
+}) => Promise<unknown>;
 
 /** A malformed id names nothing: 404 like an unknown one. */
 function readParams(route: Route, params: Record<string, string>): { readonly id?: string } | undefined {
@@ -47,23 +57,27 @@ function readQuery(route: Route, url: string): unknown {
 
 async function serve(
   deps: HttpDeps,
-  at: { readonly route: Route; readonly handler: LooseHandler },
+  at: { readonly route: Route; readonly handler: LooseHandler; readonly guard: (account: string) => Promise<void> },
   request: { readonly raw: Request; readonly params: Record<string, string>; readonly id: string },
 ): Promise<Response> {
   const { route, handler } = at;
   const { raw, id: requestId } = request;
   const user = await authenticate(deps, route, raw);
+  if (user !== undefined) await at.guard(user.id);
   const params = readParams(route, request.params);
   await authorize(deps, route, user, params?.id);
   const query = readQuery(route, raw.url);
   checkContentType(route, raw);
   const bytes = route.method === "POST" ? await readBytes(raw) : new Uint8Array(0);
   const body = decodeBody(route, raw, bytes);
-  const call = { user, params, query, body, requestId };
+  const call = { user, params, query, body, requestId, newId: undefined };
   const { success } = route;
   if ("bytes" in success) return (await handler(call)) as Response;
   if (route.method === "GET") return revalidated(raw, JSON.stringify(await handler(call)));
-  const run = async () => ({ status: success.status, text: JSON.stringify(await handler(call)) });
+  const run = async (newId: ExperimentId | undefined) => ({
+    status: success.status,
+    text: JSON.stringify(await handler({ ...call, newId })),
+  });
   return runOnce(deps, { route, request: raw, bytes, user, run });
 }
 
@@ -113,6 +127,8 @@ export function createHttpApp(deps: HttpDeps): HttpApp {
     ...createOutputHandlers(deps),
     ...createResourceHandlers(deps),
   };
+  const guard = createRateGuard(deps);
+  const cors = createCors(deps.corsOrigins);
   const app = new Hono<{ Bindings: { requestId: string } }>();
   const fail = (error: unknown, request: Request, requestId: string): Response => {
     const response = problemResponse(error, requestId);
@@ -124,7 +140,7 @@ export function createHttpApp(deps: HttpDeps): HttpApp {
     // The handler's own types hold per operation; here they are one of many.
     const handler = handlers[id] as LooseHandler;
     app.on(route.method, patternOf(route), (c) =>
-      serve(deps, { route, handler }, { raw: c.req.raw, params: c.req.param(), id: c.env.requestId }),
+      serve(deps, { route, handler, guard }, { raw: c.req.raw, params: c.req.param(), id: c.env.requestId }),
     );
   }
   let document: Promise<string> | undefined;
@@ -132,16 +148,22 @@ export function createHttpApp(deps: HttpDeps): HttpApp {
     document ??= import("#api/openapi.ts").then(({ openApiText }) => openApiText(deps.version));
     return jsonResponse(200, await document, { "cache-control": "public, max-age=300" });
   });
+  let page: Promise<string> | undefined;
+  app.get("/docs", async () => {
+    page ??= import("./docs-page.ts").then(({ docsPage }) => docsPage(deps.version));
+    const { DOCS_POLICY } = await import("./docs-page.ts");
+    const headers = { "content-type": "text/html; charset=utf-8", "content-security-policy": DOCS_POLICY };
+    return new Response(await page, { headers: { ...headers, "cache-control": "public, max-age=300" } });
+  });
   app.notFound((c) => fail(unknownAddress(c.req.path), c.req.raw, c.env.requestId));
   app.onError((error, c) => fail(error, c.req.raw, c.env.requestId));
   return {
     async fetch(request) {
       const requestId = requestIdOf(request);
-      try {
-        return finish(await app.fetch(request, { requestId }), requestId);
-      } catch (error) {
-        return finish(fail(error, request, requestId), requestId);
-      }
+      const answer = async () => cors.preflight(request) ?? (await app.fetch(request, { requestId }));
+      const response = finish(await answer().catch((error: unknown) => fail(error, request, requestId)), requestId);
+      cors.addTo(response, request);
+      return response;
     },
   };
 }

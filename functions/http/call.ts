@@ -1,5 +1,6 @@
 /** What a handler gets and gives: DECODE has happened before it, ENCODE happens after it. */
 import type { AnswerOf, BodyOf, IsPublic, OperationId, ParamsOf, QueryOf } from "#api/routes.ts";
+import type { ExperimentId } from "#domain/id.ts";
 import type { User } from "./deps.ts";
 
 export interface Call<K extends OperationId> {
@@ -8,6 +9,8 @@ export interface Call<K extends OperationId> {
   readonly query: QueryOf<K>;
   readonly body: BodyOf<K>;
   readonly requestId: string;
+  /** What the request's new experiment is called, so that a repetition makes no other; `undefined` without an idempotency key. */
+  readonly newId: ExperimentId | undefined;
 }
 
 /** Routes that answer bytes give the whole response. */

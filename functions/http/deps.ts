@@ -49,9 +49,17 @@ export interface Idempotency {
   begin(
     claim: KeyClaim,
     lockedUntilMs: number,
-  ): Promise<{ readonly fingerprint: string; readonly answer?: { readonly status: number; readonly body: string } } | undefined>;
+  ): Promise<
+    | { readonly kind: "taken"; readonly seed: string }
+    | { readonly kind: "held"; readonly fingerprint: string; readonly answer?: { readonly status: number; readonly body: string } }
+  >;
   finish(claim: KeyClaim, answer: { readonly status: number; readonly body: string }, keptUntilMs: number): Promise<void>;
-  abandon(claim: KeyClaim): Promise<void>;
+  release(claim: KeyClaim): Promise<void>;
+}
+
+/** The port; see there. */
+interface RateLimiter {
+  take(who: string, count: number, rate: { readonly perSecond: number; readonly burst: number }): Promise<number>;
 }
 
 type LogFacts = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -71,6 +79,12 @@ export interface HttpDeps {
   };
   readonly workers: { list(): Promise<readonly Worker[]> };
   readonly idempotency: Idempotency;
+  /** For each account. */
+  readonly rate: { readonly limiter: RateLimiter; readonly perSecond: number; readonly burst: number };
+  /** Origins whose pages may use the API; `*` stands for all. */
+  readonly corsOrigins: readonly string[];
+  /** Whether each part that requests need answers now. */
+  readonly health: () => Promise<Readonly<Record<string, boolean>>>;
   /** A signed URL for a large output; `undefined`: it is streamed instead. */
   readonly signOutput?: (output: OutputView) => Promise<string | undefined>;
   readonly clock: { now(): number };

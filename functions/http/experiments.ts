@@ -104,10 +104,10 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
 
   return {
     planExperiment: async ({ body }) => summarizePlan(compilePlan(specOf(body))),
-    createExperiment: async ({ body, query, user, requestId }) => {
+    createExperiment: async ({ body, query, user, requestId, newId: id }) => {
       const spec = specOf(body);
       const plan = compilePlan(spec);
-      const created = await orchestrator.create({ owner: user.id, plan, priority: spec.priority });
+      const created = await orchestrator.create({ owner: user.id, plan, priority: spec.priority, id });
       await own(created, user);
       return summaryOf(query.submit === "true" ? await submitCreated(created, requestId) : created);
     },
@@ -122,8 +122,8 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
     resumeExperiment: async ({ params }) => summaryOf(await orchestrator.resume(params.id)),
     retryExperiment: async ({ params, body }) => summaryOf(await orchestrator.retry(params.id, body)),
     editExperiment: async ({ params, body }) => summaryOf(await orchestrator.edit(params.id, body)),
-    resubmitExperiment: async ({ params, user, requestId }) => {
-      const created = await orchestrator.resubmit(params.id, user.id);
+    resubmitExperiment: async ({ params, user, requestId, newId }) => {
+      const created = await orchestrator.resubmit(params.id, user.id, newId);
       await own(created, user);
       return summaryOf(await submitCreated(created, requestId));
     },

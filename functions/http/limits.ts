@@ -5,6 +5,10 @@ export const OUTPUT_STREAMED_BYTES_MAX = 4 * 1024 * 1024;
 export const ARCHIVE_ENTRIES_MAX = 1_000_000;
 export const ARCHIVE_PAGE = 500;
 export const TOKEN_CHARACTERS_MAX = 8192;
+/** Requests that a process takes from an account's bucket at a time. */
+export const REQUESTS_AT_ONCE = 10;
+/** Accounts whose taken requests one process remembers. */
+export const ACCOUNTS_KEPT = 10_000;
 /** Longer than any request takes: API Gateway gives up after 30 s. */
 export const IDEMPOTENCY_LOCK_MS = 60_000;
 export const IDEMPOTENCY_KEEP_MS = 24 * 60 * 60 * 1000;

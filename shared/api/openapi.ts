@@ -70,6 +70,7 @@ function responsesOf(route: Route): object {
       : { [success.bytes]: { schema: { type: "string", contentEncoding: "binary" } } };
   const byStatus = new Map<number, string[]>();
   const refusals: readonly ProblemCode[] = [
+    ...(route.permission === "public" ? [] : (["rate-limited"] as const)),
     ...(route.body === undefined ? [] : (["unsupported-media-type"] as const)),
     ...(route.idempotent ? (["idempotency-in-progress", "idempotency-mismatch"] as const) : []),
   ];

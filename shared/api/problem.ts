@@ -22,6 +22,7 @@ export const PROBLEMS = {
   "idempotency-in-progress": { status: 409, title: "The first request with this idempotency key is still running. Try again shortly." },
   "too-large": { status: 413, title: "That is too large." },
   "unsupported-media-type": { status: 415, title: "This content type is not taken here." },
+  "rate-limited": { status: 429, title: "Too many requests from this account. Wait as long as Retry-After says, then try again." },
   "idempotency-mismatch": { status: 422, title: "This idempotency key was used for another request." },
   "version-mismatch": { status: 426, title: "Client and server do not understand each other. Update the older one." },
   integrity: { status: 500, title: "Stored data did not have its checksum, so it is not given out." },
@@ -114,7 +115,9 @@ const KIND_OF_STATUS: ReadonlyMap<number, ErrorKind> = new Map<number, ErrorKind
 ]);
 
 const isErrorKind = (code: string): code is ErrorKind =>
-  code in PROBLEMS && !["internal", "method-not-allowed", "unsupported-media-type"].includes(code) && !code.startsWith("idempotency-");
+  code in PROBLEMS &&
+  !["internal", "method-not-allowed", "unsupported-media-type", "rate-limited"].includes(code) &&
+  !code.startsWith("idempotency-");
 
 /** Reads an answer that was not a success; also one that some proxy on the way wrote. */
 export function errorOfAnswer(status: number, body: unknown): RemoteError {

@@ -54,6 +54,7 @@ export function errorsOf(route: Route): readonly ErrorKind[] {
   const kinds = new Set<ErrorKind>([...route.errors, "unavailable"]);
   if (route.permission !== "public") kinds.add("unauthenticated");
   if (typeof route.permission === "object") kinds.add("forbidden");
+  if (route.method === "POST") kinds.add("too-large");
   if (route.params !== undefined) kinds.add("not-found");
   if (route.query !== undefined || route.body !== undefined || route.method === "POST") kinds.add("invalid-input");
   if (route.idempotent) kinds.add("conflict");

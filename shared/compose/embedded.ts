@@ -3,6 +3,7 @@ import { createDynamoAccountStore } from "#adapters/dynamodb/account-store.ts";
 import { createDynamoClient, createDynamoTable } from "#adapters/dynamodb/client.ts";
 import { createDynamoIdempotencyStore } from "#adapters/dynamodb/idempotency-store.ts";
 import { createDynamoInputStore } from "#adapters/dynamodb/input-store.ts";
+import { createDynamoRateLimiter } from "#adapters/dynamodb/rate-limiter.ts";
 import { createDynamoResourceStore } from "#adapters/dynamodb/resource-store.ts";
 import { createTable } from "#adapters/dynamodb/table.ts";
 import { createDynamoTaskStore } from "#adapters/dynamodb/task-store.ts";
@@ -52,6 +53,7 @@ export async function openEmbedded(config: Config, part: string) {
     resources: createDynamoResourceStore(table),
     inputs: createDynamoInputStore(table),
     idempotency: createDynamoIdempotencyStore(table),
+    limiter: createDynamoRateLimiter(table),
   };
   return { config, clock, random, logger, objects, queue, authorization, signingKey, ...stores };
 }

@@ -1,5 +1,5 @@
 /** An experiment, its gates and its task sets as stored. Names and conditions: docs/PROTOCOL.md. */
-import type { ExperimentId, UserId } from "./id.ts";
+import { type ExperimentId, parseId, type UserId } from "./id.ts";
 import type { FailureCause } from "./plan.ts";
 
 export const EXPERIMENT_STATES = ["CREATED", "RUNNING", "PAUSED", "RETRYING", "COMPLETED", "FAILED", "CANCELED", "DELETING"] as const;
@@ -77,6 +77,12 @@ export interface TaskSet {
   /** A barrier behind failures: all tasks SKIPPED by one write, no segment born. */
   readonly skipAll: boolean;
 }
+
+/** Where an experiment stands in its owner's list, newest first: by time, then by id. */
+export const ownerPlace = (e: Pick<Experiment, "createdAtMs" | "id">): string => `${String(e.createdAtMs).padStart(15, "0")}#${e.id}`;
+/** Reads {@link ownerPlace}; `undefined` when it is none. */
+export const placedIn = (place: string): ExperimentId | undefined =>
+  /^\d{15}#/.test(place) ? parseId("experiment", place.slice(place.indexOf("#") + 1)) : undefined;
 
 /** Segments of a set of `count` tasks. */
 export const GATES_MAX = 16;

@@ -14,11 +14,17 @@ export interface KeyClaim {
   readonly nonce: string;
 }
 
+/**
+ * `seed`: the nonce of the first claim since the last answer, so that whoever repeats a request that died can make the very
+ * same thing as it did.
+ */
+export type Begun = { readonly kind: "taken"; readonly seed: string } | ({ readonly kind: "held" } & StoredAnswer);
+
 export interface IdempotencyStore {
-  /** Takes the key until then [absent or expired]; otherwise gives what is there. Repeated with the same nonce it is still taken. */
-  begin(claim: KeyClaim, lockedUntilMs: number): Promise<StoredAnswer | undefined>;
+  /** Takes the key until then [absent, released or expired]; otherwise gives what is there. Repeated with the same nonce it is still taken. */
+  begin(claim: KeyClaim, lockedUntilMs: number): Promise<Begun>;
   /** Keeps the answer [the key is still this claim's]; otherwise a no-op. */
   finish(claim: KeyClaim, answer: { readonly status: number; readonly body: string }, keptUntilMs: number): Promise<void>;
-  /** Forgets a key whose request failed before any effect [still this claim's, not answered]; otherwise a no-op. */
-  abandon(claim: KeyClaim): Promise<void>;
+  /** Gives a key without an answer up [still this claim's, not answered]; otherwise a no-op. Its seed is kept for a day. */
+  release(claim: KeyClaim): Promise<void>;
 }

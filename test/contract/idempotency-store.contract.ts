@@ -6,6 +6,8 @@ import type { Subject } from "../support/subject.ts";
 
 const ANSWER = { status: 201, body: '{"id":"é"}' };
 
+const TAKEN = { kind: "taken" };
+
 let claims = 0;
 const aClaim = (parts: Partial<KeyClaim> = {}): KeyClaim => ({
   user: "ada",
@@ -34,12 +36,12 @@ export function describeIdempotencyStore(
 
     it("gives a repeated request the first answer", async () => {
       const first = aClaim();
-      expect(await store.begin(first, lockMs)).toBeUndefined();
-      expect(await store.begin(aClaim(), lockMs)).toEqual({ fingerprint: "f" });
+      expect(await store.begin(first, lockMs)).toMatchObject(TAKEN);
+      expect(await store.begin(aClaim(), lockMs)).toEqual({ kind: "held", fingerprint: "f" });
       await store.finish(first, ANSWER, keepMs);
-      expect(await store.begin(aClaim({ fingerprint: "g" }), lockMs)).toEqual({ fingerprint: "f", answer: ANSWER });
+      expect(await store.begin(aClaim({ fingerprint: "g" }), lockMs)).toEqual({ kind: "held", fingerprint: "f", answer: ANSWER });
       await store.finish(first, { status: 500, body: "late" }, keepMs);
-      expect(await store.begin(aClaim(), lockMs)).toEqual({ fingerprint: "f", answer: ANSWER });
+      expect(await store.begin(aClaim(), lockMs)).toEqual({ kind: "held", fingerprint: "f", answer: ANSWER });
     });
 
     it("tells users and keys apart", async () => {
@@ -50,38 +52,38 @@ export function describeIdempotencyStore(
         ["ada#k", ""],
         ["ada", "x".repeat(5000)],
       ] as const)
-        expect(await store.begin(aClaim({ user, key }), lockMs)).toBeUndefined();
+        expect(await store.begin(aClaim({ user, key }), lockMs)).toMatchObject(TAKEN);
     });
 
     it("lets one of eight begin", async () => {
       const begun = await Promise.all(Array.from({ length: 8 }, () => store.begin(aClaim(), lockMs)));
-      expect(begun.filter((b) => b === undefined)).toHaveLength(1);
+      expect(begun.filter((b) => b.kind === "taken")).toHaveLength(1);
     });
 
-    it("forgets an abandoned key, not an answered one", async () => {
+    it("gives a released key again, not an answered one", async () => {
       const first = aClaim();
       await store.begin(first, lockMs);
-      await store.abandon(first);
+      await store.release(first);
       const second = aClaim({ fingerprint: "g" });
-      expect(await store.begin(second, lockMs)).toBeUndefined();
+      expect(await store.begin(second, lockMs)).toMatchObject(TAKEN);
       await store.finish(second, ANSWER, keepMs);
-      await store.abandon(second);
-      expect(await store.begin(aClaim(), lockMs)).toEqual({ fingerprint: "g", answer: ANSWER });
+      await store.release(second);
+      expect(await store.begin(aClaim(), lockMs)).toEqual({ kind: "held", fingerprint: "g", answer: ANSWER });
     });
 
     it("lets a key be taken from one who has not finished in time, and then takes nothing more from that one", async () => {
       const dead = aClaim();
       await store.begin(dead, lockMs);
       await made.clock.advance(59_999);
-      expect(await store.begin(aClaim(), keepMs)).toEqual({ fingerprint: "f" });
+      expect(await store.begin(aClaim(), keepMs)).toEqual({ kind: "held", fingerprint: "f" });
       await made.clock.advance(1);
       const heir = aClaim({ fingerprint: "g" });
-      expect(await store.begin(heir, keepMs)).toBeUndefined();
-      await store.abandon(dead);
+      expect(await store.begin(heir, keepMs)).toMatchObject(TAKEN);
+      await store.release(dead);
       await store.finish(dead, { status: 201, body: "late" }, keepMs);
-      expect(await store.begin(aClaim(), keepMs)).toEqual({ fingerprint: "g" });
+      expect(await store.begin(aClaim(), keepMs)).toEqual({ kind: "held", fingerprint: "g" });
       await store.finish(heir, ANSWER, keepMs);
-      expect(await store.begin(aClaim(), keepMs)).toEqual({ fingerprint: "g", answer: ANSWER });
+      expect(await store.begin(aClaim(), keepMs)).toEqual({ kind: "held", fingerprint: "g", answer: ANSWER });
     });
 
     it("keeps the answer of one who finished late while nobody else had come", async () => {
@@ -89,7 +91,7 @@ export function describeIdempotencyStore(
       await store.begin(slow, lockMs);
       await made.clock.advance(60_001);
       await store.finish(slow, ANSWER, keepMs);
-      expect(await store.begin(aClaim(), keepMs)).toEqual({ fingerprint: "f", answer: ANSWER });
+      expect(await store.begin(aClaim(), keepMs)).toEqual({ kind: "held", fingerprint: "f", answer: ANSWER });
     });
 
     it("keeps an answer longer than the lock, and forgets it from the moment it expires on", async () => {
@@ -97,16 +99,31 @@ export function describeIdempotencyStore(
       await store.begin(first, lockMs);
       await store.finish(first, ANSWER, keepMs);
       await made.clock.advance(599_999);
-      expect(await store.begin(aClaim(), keepMs + 60_000)).toEqual({ fingerprint: "f", answer: ANSWER });
+      expect(await store.begin(aClaim(), keepMs + 60_000)).toEqual({ kind: "held", fingerprint: "f", answer: ANSWER });
       await made.clock.advance(1);
-      expect(await store.begin(aClaim({ fingerprint: "g" }), keepMs + 60_000)).toBeUndefined();
-      expect(await store.begin(aClaim(), keepMs + 60_000)).toEqual({ fingerprint: "g" });
+      expect(await store.begin(aClaim({ fingerprint: "g" }), keepMs + 60_000)).toMatchObject(TAKEN);
+      expect(await store.begin(aClaim(), keepMs + 60_000)).toEqual({ kind: "held", fingerprint: "g" });
     });
 
-    it("says nothing when there is nothing to finish or to abandon", async () => {
+    it("gives everyone who takes a key without an answer the seed of the first, and after an answer a new one", async () => {
+      const dead = aClaim({ nonce: "dead" });
+      expect(await store.begin(dead, lockMs)).toEqual({ kind: "taken", seed: "dead" });
+      expect(await store.begin(dead, lockMs)).toEqual({ kind: "taken", seed: "dead" });
+      await made.clock.advance(60_000);
+      const failing = aClaim({ nonce: "failing" });
+      expect(await store.begin(failing, keepMs)).toEqual({ kind: "taken", seed: "dead" });
+      await store.release(failing);
+      const heir = aClaim({ nonce: "heir" });
+      expect(await store.begin(heir, keepMs)).toEqual({ kind: "taken", seed: "dead" });
+      await store.finish(heir, ANSWER, keepMs);
+      await made.clock.advance(600_000);
+      expect(await store.begin(aClaim({ nonce: "next" }), keepMs + 600_000)).toEqual({ kind: "taken", seed: "next" });
+    });
+
+    it("says nothing when there is nothing to finish or to release", async () => {
       await store.finish(aClaim(), ANSWER, keepMs);
-      await store.abandon(aClaim());
-      expect(await store.begin(aClaim(), lockMs)).toBeUndefined();
+      await store.release(aClaim());
+      expect(await store.begin(aClaim(), lockMs)).toMatchObject(TAKEN);
     });
   });
 }

@@ -417,6 +417,7 @@ function experimentListCases(now: () => Case): void {
         [],
       );
     const all: string[] = [];
+    await expect(tasks.listExperiments(userId(1), { limit: 2, cursor: "nonsense" })).rejects.toMatchObject({ kind: "invalid-input" });
     let cursor: string | undefined;
     do {
       const page = await tasks.listExperiments(userId(1), { limit: 2, ...(cursor === undefined ? {} : { cursor }) });

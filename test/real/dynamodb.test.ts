@@ -7,10 +7,12 @@ import { createDynamoAccountStore } from "#adapters/dynamodb/account-store.ts";
 import type { DynamoTable } from "#adapters/dynamodb/client.ts";
 import { createDynamoIdempotencyStore } from "#adapters/dynamodb/idempotency-store.ts";
 import { createDynamoInputStore } from "#adapters/dynamodb/input-store.ts";
+import { createDynamoRateLimiter } from "#adapters/dynamodb/rate-limiter.ts";
 import { createDynamoResourceStore } from "#adapters/dynamodb/resource-store.ts";
 import { describeAccountStore } from "../contract/account-store.contract.ts";
 import { describeIdempotencyStore } from "../contract/idempotency-store.contract.ts";
 import { describeInputStore } from "../contract/input-store.contract.ts";
+import { describeRateLimiter } from "../contract/rate-limiter.contract.ts";
 import { describeResourceStore } from "../contract/resource-store.contract.ts";
 import { describeAgreement } from "../contract/state-stores-agree.contract.ts";
 import { describeContention } from "../contract/state-stores-contention.contract.ts";
@@ -53,6 +55,11 @@ for (const [variable, name] of Object.entries(ENDPOINTS)) {
     describeAccountStore(name, on(createDynamoAccountStore));
     describeResourceStore(name, on(createDynamoResourceStore));
     describeInputStore(name, on(createDynamoInputStore));
+    describeRateLimiter(name, async () => {
+      const clock = createFakeClock();
+      const state = await openDynamoState({ endpoint, clock });
+      return { ...state, clock, subject: createDynamoRateLimiter(state.table) };
+    });
     describeIdempotencyStore(name, async () => {
       const clock = createFakeClock();
       const state = await openDynamoState({ endpoint, clock });

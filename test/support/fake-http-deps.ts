@@ -1,6 +1,7 @@
 /** What the HTTP application needs, in memory: two users, an administrator, experiments and one task with an output. */
 import { createHash, randomBytes } from "node:crypto";
 import { createMemoryIdempotencyStore } from "../../shared/adapters/memory/idempotency-store.ts";
+import { createMemoryRateLimiter } from "../../shared/adapters/memory/rate-limiter.ts";
 import { createMemoryResourceStore } from "../../shared/adapters/memory/resource-store.ts";
 import type { ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
 import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
@@ -78,11 +79,13 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
   };
   const setAt = (key: ExperimentId, name: string) => get(key).plan.sets.find((set) => set.name === name) ?? notFound();
   return {
-    async create({ owner, plan, priority }) {
+    async create({ owner, plan, priority, id: key = id("experiment") }) {
       await fake.hold;
+      const known = fake.experiments.get(key);
+      if (known !== undefined) return known.experiment;
       const taskCount = plan.sets.reduce((n, set) => n + set.count, 0);
       const common = { generation: 0, version: 0, planHash: "secret-hash", gates: 1, weight: 1, createdAtMs: 1, live: false };
-      const experiment: Experiment = { id: id("experiment"), owner, name: plan.name, status: "CREATED", priority, taskCount, ...common };
+      const experiment: Experiment = { id: key, owner, name: plan.name, status: "CREATED", priority, taskCount, ...common };
       fake.experiments.set(experiment.id, { experiment, plan });
       return experiment;
     },
@@ -100,9 +103,9 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
       held.experiment = { ...held.experiment, ...change };
       return held.experiment;
     },
-    async resubmit(key, owner) {
+    async resubmit(key, owner, as) {
       const { experiment, plan } = get(key);
-      return this.create({ owner, plan, priority: experiment.priority });
+      return this.create({ owner, plan, priority: experiment.priority, id: as });
     },
     retry: async (key) => turn(key, "RETRYING"),
     find: async (key) => get(key).experiment,
@@ -216,6 +219,9 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
     resources: createResourceRegistry({ store: resources, clock, random: { bytes: randomBytes } }),
     workers: { list: async () => workers },
     idempotency: createMemoryIdempotencyStore(clock),
+    rate: { limiter: createMemoryRateLimiter(clock), perSecond: 1_000, burst: 1_000_000 },
+    corsOrigins: [],
+    health: async () => ({ state: true }),
     clock,
     logger: { info: () => undefined, warn: () => undefined, error: (_message, facts) => void errors.push(JSON.stringify(facts)) },
     version: "0.1.0",

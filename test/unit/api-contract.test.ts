@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { buildOpenApi } from "../../shared/api/openapi.ts";
 import { errorOfAnswer, makeProblem, PROBLEMS, problem, problemOf } from "../../shared/api/problem.ts";
+import { problemsText } from "../../shared/api/problems-page.ts";
 import { errorsOf, OPERATION_IDS, routeOf } from "../../shared/api/routes.ts";
 import { ERROR_KINDS, type ErrorKind, SchedulerError } from "../../shared/domain/error.ts";
 
@@ -70,6 +71,12 @@ describe("problems", () => {
       "invalid-input",
       "unavailable",
     ]);
+  });
+});
+
+describe("docs/PROBLEMS.md", () => {
+  it("is what the table says: node shared/api/problems-page.ts > docs/PROBLEMS.md", () => {
+    expect(readFileSync(join(root, "docs", "PROBLEMS.md"), "utf8")).toBe(problemsText());
   });
 });
 

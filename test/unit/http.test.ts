@@ -2,6 +2,7 @@ import { gunzipSync } from "node:zlib";
 import { extract } from "tar-stream";
 import { beforeEach, describe, expect, it } from "vitest";
 import { createHttpApp, createLambdaHandler, type HttpApp } from "../../functions/http/index.ts";
+import { createMemoryRateLimiter } from "../../shared/adapters/memory/rate-limiter.ts";
 import { problem } from "../../shared/api/problem.ts";
 import { OPERATION_IDS, routeOf } from "../../shared/api/routes.ts";
 import { SchedulerError } from "../../shared/domain/error.ts";
@@ -344,6 +345,121 @@ describe("an idempotency key", () => {
   it("that is malformed is refused before any effect", async () => {
     await refused(await sendYaml(EXPERIMENT_YAML, { key: "x".repeat(129) }), 400, "invalid-input");
     expect(fake.experiments.size).toBe(0);
+  });
+});
+
+describe("a create that died halfway", () => {
+  it("and is repeated under its key makes no second experiment, whatever it had done", async () => {
+    const { write } = fake.deps.authorization;
+    let fails = true;
+    const failing: typeof write = async (relations) => {
+      if (fails) throw new SchedulerError("unavailable", "the engine is down");
+      await write(relations);
+    };
+    app = createHttpApp({ ...fake.deps, authorization: { ...fake.deps.authorization, write: failing } });
+    await refused(await sendYaml(EXPERIMENT_YAML, { key: "key-1" }), 503, "unavailable");
+    const [made] = fake.experiments.keys();
+    fails = false;
+    const again = await sendYaml(EXPERIMENT_YAML, { key: "key-1" });
+    expect(again.status).toBe(201);
+    expect(((await again.json()) as { id: string }).id).toBe(made);
+    expect(fake.experiments.size).toBe(1);
+    expect((await send("GET", `/v1/experiments/${made}`)).status).toBe(200);
+    await refused(await sendYaml(`${EXPERIMENT_YAML}\n# more`, { key: "key-1" }), 422, "idempotency-mismatch");
+    expect((await sendYaml(EXPERIMENT_YAML, { key: "key-2" })).status).toBe(201);
+    expect(fake.experiments.size).toBe(2);
+  });
+});
+
+describe("an account", () => {
+  const limited = (perSecond: number, burst: number) => {
+    const taken: number[] = [];
+    const limiter = createMemoryRateLimiter(fake.deps.clock);
+    const take: typeof limiter.take = async (who, count, rate) => {
+      taken.push(count);
+      return limiter.take(who, count, rate);
+    };
+    app = createHttpApp({ ...fake.deps, rate: { limiter: { take }, perSecond, burst } });
+    return taken;
+  };
+
+  it("that sends too much is told when to go on, others are not", async () => {
+    const taken = limited(10, 20);
+    const statuses = await Promise.all(Array.from({ length: 30 }, async () => (await send("GET", "/v1/me")).status));
+    expect(statuses.filter((s) => s === 200)).toHaveLength(20);
+    expect(taken.length).toBeLessThanOrEqual(3);
+    const refusal = await send("GET", "/v1/me");
+    expect(refusal.headers.get("retry-after")).toBe("1");
+    await refused(refusal, 429, "rate-limited");
+    expect(taken.length).toBeLessThanOrEqual(3);
+    expect((await send("GET", "/v1/me", { as: BOB })).status).toBe(200);
+    fake.nowMs += 1_000;
+    expect((await send("GET", "/v1/me")).status).toBe(200);
+  });
+
+  it("costs one write of the store for several requests", async () => {
+    const taken = limited(1_000, 1_000);
+    for (let i = 0; i < 50; i++) expect((await send("GET", "/v1/me")).status).toBe(200);
+    expect(taken).toHaveLength(5);
+  });
+});
+
+describe("pages of other origins", () => {
+  const preflight = (origin: string) =>
+    app.fetch(
+      new Request("http://test/v1/experiments", {
+        method: "OPTIONS",
+        headers: { origin, "access-control-request-method": "POST", "access-control-request-headers": "authorization" },
+      }),
+    );
+  const from = (origin: string) => app.fetch(new Request("http://test/v1/health", { headers: { origin } }));
+
+  it("that are named may use the API, others get no permission", async () => {
+    app = createHttpApp({ ...fake.deps, corsOrigins: ["https://portal.example.org"] });
+    const good = await preflight("https://portal.example.org");
+    expect([good.status, good.headers.get("access-control-allow-origin")]).toEqual([204, "https://portal.example.org"]);
+    expect(good.headers.get("access-control-allow-headers")).toContain("authorization");
+    expect((await from("https://portal.example.org")).headers.get("access-control-expose-headers")).toContain("retry-after");
+    for (const bad of [await preflight("https://evil.example.org"), await from("https://evil.example.org")]) {
+      expect(bad.headers.get("access-control-allow-origin")).toBeNull();
+      expect(bad.headers.get("vary")).toContain("origin");
+      expect(bad.status).not.toBe(204);
+    }
+  });
+
+  it("are all refused by default, and all allowed by *", async () => {
+    expect((await from("https://portal.example.org")).headers.get("access-control-allow-origin")).toBeNull();
+    app = createHttpApp({ ...fake.deps, corsOrigins: ["*"] });
+    expect((await from("https://portal.example.org")).headers.get("access-control-allow-origin")).toBe("*");
+    expect((await preflight("https://portal.example.org")).status).toBe(204);
+  });
+});
+
+describe("the page of the API", () => {
+  it("names every operation, loads nothing and runs nothing", async () => {
+    const response = await send("GET", "/docs");
+    expect(response.headers.get("content-type")).toContain("text/html");
+    expect(response.headers.get("content-security-policy")).toContain("default-src 'none'");
+    const html = await response.text();
+    for (const id of OPERATION_IDS) expect(html).toContain(`id="${id}"`);
+    expect(html).not.toMatch(/<script|<link|<img|src=|href="http/);
+  });
+});
+
+describe("a list that is short", () => {
+  it("comes in pages all the same, and refuses a cursor that is not its own", async () => {
+    for (const name of ["b", "a", "c"])
+      await send("POST", "/v1/resources", { body: JSON.stringify({ kind: "LOCAL", name }), type: "application/json", as: ADMIN });
+    const first = (await (await send("GET", "/v1/resources?limit=3")).json()) as { items: { name: string }[]; cursor: string };
+    expect(first.items.map((r) => r.name)).toEqual(["a", "b", "c"]);
+    const rest = (await (await send("GET", `/v1/resources?limit=3&cursor=${first.cursor}`)).json()) as { items: { name: string }[] };
+    expect(rest).toEqual({ items: [expect.objectContaining({ name: "local" })] });
+    await refused(await send("GET", "/v1/resources?cursor=%20"), 400, "invalid-input");
+  });
+
+  it("tells which part does not answer", async () => {
+    app = createHttpApp({ ...fake.deps, health: async () => ({ state: true, queue: false }) });
+    expect(await (await send("GET", "/v1/health")).json()).toMatchObject({ status: "degraded", parts: { state: "ok", queue: "down" } });
   });
 });
 

@@ -7,7 +7,7 @@
  */
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
 import type { Capacity } from "#domain/capacity.ts";
-import type { Experiment, ExperimentState, Gate, TaskSet, RetrySelection } from "#domain/experiment.ts";
+import { type Experiment, type ExperimentState, type Gate, ownerPlace, type RetrySelection, type TaskSet } from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
 import { decodeSet, encodeSet, type IndexSet, isEmptySet } from "#domain/index-set.ts";
 import type { CloseCause, Lease, ResultRef } from "#domain/lease.ts";
@@ -25,7 +25,6 @@ import {
   leaseKey,
   liveExperimentShard,
   liveWorkerShard,
-  ownerPlace,
   roomShard,
   segmentKey,
   segmentOf,
@@ -86,7 +85,7 @@ export function experimentItem(e: Experiment): Item {
   return {
     ...keyItem(experimentKey(e.id)),
     owner: text(e.owner),
-    ownerAt: text(ownerPlace(e.createdAtMs, e.id)),
+    ownerAt: text(ownerPlace(e)),
     name: text(e.name),
     status: text(e.status),
     ...(e.prior === undefined ? {} : { prior: text(e.prior) }),

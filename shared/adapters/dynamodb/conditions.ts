@@ -100,6 +100,12 @@ export const headIs = (head: number): Fragment => (head === 0 ? absent : of("#in
 
 // Tokens, names, pinned inputs, answers
 
+/** Of a bucket: full by then, or never used. */
+export const isFullAt = (nowMs: number): Fragment => of("attribute_not_exists(#full) OR #full <= :now", { ":now": number(nowMs) });
+/** Of a bucket: not full, and what is asked for still in it. */
+export const hasLeftAt = (nowMs: number, latestMs: number): Fragment =>
+  of("#full > :now AND #full <= :latest", { ":now": number(nowMs), ":latest": number(latestMs) });
+
 /** W3: there, not used, not expired. */
 export const isUsableToken = (nowMs: number): Fragment =>
   of("attribute_not_exists(#used) AND #expires > :nowMs", { ":nowMs": number(nowMs) });

@@ -17,6 +17,7 @@
  * | resource    | RES                  | <name>       |                                | get; query of the partition (there are few) |
  * | input       | IN#<e>#<i>           | <digest>     |                                | get; by experiment for deletion             |
  * | answer      | AN#<digest>          | AN           |                                | get; ttl                                    |
+ * | rate        | RL#<digest>          | RL           |                                | update only; ttl                            |
  * | format      | FORMAT               | FORMAT       |                                | conditional put when the table is opened    |
  *
  * Indexes are KEYS_ONLY: an update that leaves their attributes alone costs nothing there. `live` and `open` sort
@@ -98,6 +99,8 @@ export function inputKey(experiment: ExperimentId, storage: string, path: string
 }
 export const answerKey = (user: string, key: string): ItemKey => ({ pk: `AN#${digestOf(user, key)}`, sk: "AN" });
 
+export const rateKey = (who: string): ItemKey => ({ pk: `RL#${digestOf(who)}`, sk: "RL" });
+
 /** Texts from outside enter keys by their digest: no length limit, no separator to smuggle in. */
 const digestOf = (...texts: readonly string[]): string => createHash("sha256").update(JSON.stringify(texts)).digest("hex");
 
@@ -125,6 +128,3 @@ function spread(text: string): number {
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return (hash ^ (hash >>> 16)) >>> 0;
 }
-
-/** Place in the `owner` index: by time, then by id. */
-export const ownerPlace = (createdAtMs: number, id: ExperimentId): string => `${String(createdAtMs).padStart(15, "0")}#${id}`;

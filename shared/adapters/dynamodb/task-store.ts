@@ -6,9 +6,9 @@
  * assign 6 + 4n for n leases, 2 more at birth; commit 1; settle 4 + 4n when closing, 2 more when sums move; turn 2 (1 + gates).
  */
 import { addCapacity, NO_CAPACITY } from "#domain/capacity.ts";
-import { assert } from "#domain/error.ts";
-import type { Experiment, Gate } from "#domain/experiment.ts";
-import type { ExperimentId, UserId } from "#domain/id.ts";
+import { assert, SchedulerError } from "#domain/error.ts";
+import { type Experiment, type Gate, placedIn } from "#domain/experiment.ts";
+import type { UserId } from "#domain/id.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
 import { type SegmentKey, segmentName } from "#domain/segment.ts";
 import { workerName } from "#domain/worker.ts";
@@ -263,10 +263,13 @@ async function listExperiments(
   owner: UserId,
   { limit, cursor }: { readonly limit: number; readonly cursor?: string },
 ): Promise<Page<Experiment>> {
+  const from = cursor === undefined ? undefined : placedIn(cursor);
+  if (cursor !== undefined && from === undefined)
+    throw new SchedulerError("invalid-input", "the cursor is not one of ours; start without it");
   const start =
-    cursor === undefined
+    cursor === undefined || from === undefined
       ? {}
-      : { start: { ...keyItem(experimentKey(cursor.split("#")[1] as ExperimentId)), owner: text(owner), ownerAt: text(cursor) } };
+      : { start: { ...keyItem(experimentKey(from)), owner: text(owner), ownerAt: text(cursor) } };
   const { items, last } = await queryIndex(table, { index: "owner", shard: owner, limit, newestFirst: true, ...start });
   const found = await table.getAll(items.map(keyOf));
   const page = { items: found.map(experimentFrom) };

@@ -3,8 +3,8 @@
  * order in which the DynamoDB adapter lists its items, so that both name the same refuser.
  */
 import { addCapacity, fitsCapacity, minusCapacity, NO_CAPACITY } from "#domain/capacity.ts";
-import { assert } from "#domain/error.ts";
-import type { Experiment } from "#domain/experiment.ts";
+import { assert, SchedulerError } from "#domain/error.ts";
+import { type Experiment, ownerPlace, placedIn } from "#domain/experiment.ts";
 import type { ExperimentId } from "#domain/id.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
 import { isOpen, type SegmentKey, segmentName } from "#domain/segment.ts";
@@ -291,9 +291,10 @@ function listExperiments(
   owner: string,
   options: { readonly limit: number; readonly cursor?: string },
 ): Page<Experiment> {
-  const place = (e: Experiment) => `${String(e.createdAtMs).padStart(15, "0")}#${e.id}`;
+  if (options.cursor !== undefined && placedIn(options.cursor) === undefined)
+    throw new SchedulerError("invalid-input", "the cursor is not one of ours; start without it");
   const all = [...table.experiments.values()]
-    .filter((e) => e.owner === owner && (options.cursor === undefined || place(e) < options.cursor))
-    .sort((a, b) => (place(a) < place(b) ? 1 : -1));
-  return page(all.slice(0, options.limit).map(copyExperiment), all.length, place);
+    .filter((e) => e.owner === owner && (options.cursor === undefined || ownerPlace(e) < options.cursor))
+    .sort((a, b) => (ownerPlace(a) < ownerPlace(b) ? 1 : -1));
+  return page(all.slice(0, options.limit).map(copyExperiment), all.length, ownerPlace);
 }

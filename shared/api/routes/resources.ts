@@ -1,6 +1,8 @@
 /** Compute and storage resources, workers. */
 import type { Route } from "#api/route.ts";
+import { pageQuery } from "#api/schema/identity.ts";
 import { resource, resourceList, resourceRequest, workerList } from "#api/schema/resource.ts";
+import { z } from "zod";
 
 export const resourceRoutes = {
   listResources: {
@@ -8,6 +10,7 @@ export const resourceRoutes = {
     path: "/v1/resources",
     summary: "Compute and storage resources by name",
     permission: "authenticated",
+    query: z.strictObject(pageQuery),
     success: { status: 200, json: resourceList },
     errors: [],
     idempotent: false,
@@ -27,6 +30,7 @@ export const resourceRoutes = {
     path: "/v1/workers",
     summary: "Workers that are known now",
     permission: "authenticated",
+    query: z.strictObject(pageQuery),
     success: { status: 200, json: workerList },
     errors: [],
     idempotent: false,

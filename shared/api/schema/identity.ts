@@ -36,4 +36,9 @@ export const loginRequest = z.strictObject({
 
 export const loginAnswer = z.object({ token: z.string(), expiresAtMs: instantMs, user });
 
-export const health = z.object({ status: z.literal("ok"), version: z.string() });
+const partState = z.enum(["ok", "down"]);
+export const health = z.object({
+  status: z.enum(["ok", "degraded"]),
+  version: z.string(),
+  parts: z.record(z.string(), partState).describe("What requests need: whether it answers now"),
+});

@@ -2,7 +2,7 @@
 import { RESOURCE_NAME, type Resource } from "#domain/resource.ts";
 import { PACKAGE_KINDS, type WorkerState } from "#domain/worker.ts";
 import { z } from "zod";
-import { count, idOf, instantMs } from "./identity.ts";
+import { count, idOf, instantMs, pageOf } from "./identity.ts";
 import { capacity } from "./plan-summary.ts";
 
 const resourceName = z.string().regex(RESOURCE_NAME, "must start with a letter and hold a-z, 0-9 and - only, at most 63 of them");
@@ -23,7 +23,7 @@ export const resource = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("LOCAL"), ...held }),
   z.object({ kind: z.literal("POSIX"), ...held, root: z.string() }),
 ]) satisfies z.ZodType<Resource>;
-export const resourceList = z.object({ items: z.array(resource).readonly() });
+export const resourceList = pageOf(resource);
 
 const asked = {
   name: resourceName,
@@ -53,5 +53,5 @@ export const worker = z.object({
   packages: z.array(z.enum(PACKAGE_KINDS)).readonly().describe("Package environments that it can make for tasks"),
   endsAtMs: instantMs.exactOptional().describe("When its allocation ends"),
 });
-export const workerList = z.object({ items: z.array(worker).readonly() });
+export const workerList = pageOf(worker);
 export type WorkerAnswer = z.output<typeof worker>;

@@ -88,8 +88,13 @@ export interface TaskFilter {
 }
 
 export interface ExperimentOrchestrator {
-  /** Stores the plan by its hash and the experiment as CREATED. */
-  create(request: { readonly owner: UserId; readonly plan: Plan; readonly priority: number }): Promise<Experiment>;
+  /** Stores the plan by its hash and the experiment as CREATED. With an `id` that was created before: gives that one, as it is now. */
+  create(request: {
+    readonly owner: UserId;
+    readonly plan: Plan;
+    readonly priority: number;
+    readonly id?: ExperimentId | undefined;
+  }): Promise<Experiment>;
   /** CREATED -> RUNNING; a no-op when it is past that. `conflict` when CANCELED before. */
   submit(id: ExperimentId): Promise<Experiment>;
   /** Any state that is not terminal -> CANCELED; a no-op when terminal already. */
@@ -105,8 +110,8 @@ export interface ExperimentOrchestrator {
   retry(id: ExperimentId, chosen: RetryChoice): Promise<Experiment>;
   /** Changes how it stands against others, from the next pass on. `conflict` when it has ended. */
   edit(id: ExperimentId, change: { readonly priority?: number; readonly weight?: number }): Promise<Experiment>;
-  /** A new experiment (CREATED) of the same plan. */
-  resubmit(id: ExperimentId, owner: UserId): Promise<Experiment>;
+  /** A new experiment (CREATED) of the same plan; `as` like the id of {@link create}. */
+  resubmit(id: ExperimentId, owner: UserId, as?: ExperimentId): Promise<Experiment>;
   /** Owner alone, for permission checks and lists. */
   find(id: ExperimentId): Promise<Experiment>;
   view(id: ExperimentId): Promise<ExperimentView>;

@@ -53,13 +53,13 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
     return report.experiment;
   }
 
-  const create: ExperimentOrchestrator["create"] = async ({ owner, plan, priority }) => {
+  const create: ExperimentOrchestrator["create"] = async ({ owner, plan, priority, id }) => {
     const bytes = encodePlan(plan);
     const planHash = createHash("sha256").update(bytes).digest("hex");
     await deps.objects.putIfAbsent(planKey(planHash), bytes);
     const segments = plan.sets.map((s) => segmentsFor(s.count));
     const experiment: Experiment = {
-      id: makeId("experiment", deps.clock.now(), deps.random.bytes(ID_RANDOM_BYTES)),
+      id: id ?? makeId("experiment", deps.clock.now(), deps.random.bytes(ID_RANDOM_BYTES)),
       owner,
       name: plan.name,
       status: "CREATED",
@@ -89,7 +89,8 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
       }),
     );
     const outcome = await deps.tasks.createExperiment(experiment, sets);
-    if (outcome.kind === "done" || (await deps.tasks.readExperiment(experiment.id)) !== undefined) return experiment;
+    const stored = outcome.kind === "done" ? experiment : await deps.tasks.readExperiment(experiment.id);
+    if (stored !== undefined) return stored;
     throw new SchedulerError("unavailable", "the experiment could not be stored; try again");
   };
 
@@ -128,9 +129,9 @@ export function createExperimentOrchestrator(deps: OrchestratorDeps): Experiment
       if (isTerminal(e.status)) throw new SchedulerError("conflict", `${id} is ${e.status}: it has ended, nothing is left to edit`);
       return e;
     },
-    async resubmit(id, owner) {
+    async resubmit(id, owner, as) {
       const [{ priority }, { plan }] = await Promise.all([find(id), deps.plans.of(id)]);
-      return create({ owner, plan, priority });
+      return create({ owner, plan, priority, id: as });
     },
     find,
     view: async (id) => view(deps, await find(id)),

@@ -1,0 +1,52 @@
+/**
+ * Requests of one account in a time. A process takes {@link REQUESTS_AT_ONCE} from the store at a time and hands them out itself:
+ * one conditional update for so many requests.
+ */
+import type { HttpDeps } from "./deps.ts";
+import { ACCOUNTS_KEPT, REQUESTS_AT_ONCE } from "./limits.ts";
+import { Refusal } from "./problem-response.ts";
+
+interface Purse {
+  left: number;
+  /** Until then nothing is to be had. */
+  emptyUntilMs: number;
+  asking: Promise<void> | undefined;
+}
+
+export function createRateGuard({ rate, clock }: Pick<HttpDeps, "rate" | "clock">): (account: string) => Promise<void> {
+  const purses = new Map<string, Purse>();
+  const atOnce = Math.min(REQUESTS_AT_ONCE, rate.burst);
+
+  function purseOf(account: string): Purse {
+    const purse = purses.get(account) ?? { left: 0, emptyUntilMs: 0, asking: undefined };
+    purses.delete(account);
+    purses.set(account, purse);
+    if (purses.size > ACCOUNTS_KEPT) purses.delete(purses.keys().next().value as string);
+    return purse;
+  }
+
+  async function ask(purse: Purse, account: string): Promise<void> {
+    try {
+      const waitMs = await rate.limiter.take(account, atOnce, rate);
+      if (waitMs === 0) purse.left += atOnce;
+      else purse.emptyUntilMs = clock.now() + waitMs;
+    } finally {
+      purse.asking = undefined;
+    }
+  }
+
+  return async (account) => {
+    const purse = purseOf(account);
+    while (purse.left === 0) {
+      const waitMs = purse.emptyUntilMs - clock.now();
+      if (waitMs > 0) {
+        throw new Refusal("rate-limited", `more than ${rate.perSecond} requests a second from this account: wait, then go on more slowly`, {
+          "retry-after": String(Math.ceil(waitMs / 1_000)),
+        });
+      }
+      purse.asking ??= ask(purse, account);
+      await purse.asking;
+    }
+    purse.left--;
+  };
+}

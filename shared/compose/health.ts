@@ -1,0 +1,36 @@
+/** Whether what requests need answers now; asked at most once in {@link ASKED_EVERY_MS}, however many ask us. */
+import { ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
+import { type Embedded, SCHEDULE_QUEUE } from "./embedded.ts";
+
+const ASKED_EVERY_MS = 2_000;
+const LIMIT_MS = 2_000;
+
+export function createHealth(e: Pick<Embedded, "accounts" | "authorization" | "queue" | "clock">): () => Promise<Record<string, boolean>> {
+  const nobody = makeId("user", 0, new Uint8Array(ID_RANDOM_BYTES));
+  const checks = {
+    state: () => e.accounts.readUser(nobody),
+    authorization: () => e.authorization.check({ type: "user", id: nobody }, "administer", { type: "deployment", id: "nobody" }),
+    queue: () => e.queue.depth(SCHEDULE_QUEUE),
+  };
+  const answers = async (check: () => Promise<unknown>): Promise<boolean> => {
+    const late = new AbortController();
+    const ended = check().then(
+      () => true,
+      () => false,
+    );
+    const answer = await Promise.race([ended, e.clock.sleep(LIMIT_MS, late.signal).then(() => false)]);
+    late.abort();
+    return answer;
+  };
+  const ask = async () =>
+    Object.fromEntries(await Promise.all(Object.entries(checks).map(async ([part, check]) => [part, await answers(check)] as const)));
+  let asked: Promise<Record<string, boolean>> | undefined;
+  let askedMs = 0;
+  return () => {
+    if (asked === undefined || e.clock.now() - askedMs > ASKED_EVERY_MS) {
+      askedMs = e.clock.now();
+      asked = ask();
+    }
+    return asked;
+  };
+}
