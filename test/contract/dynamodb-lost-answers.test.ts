@@ -107,8 +107,8 @@ describe.runIf(hasDynoxide)("lost answers", () => {
     expect(await createDynamoInputStore(lost).pin(E1, "s", "p", { sha256: "b", bytes: 2 })).toEqual(input);
     const laterMs = state.table.clock.now() + 60_000;
     const claim = { user: "ada", key: "k", fingerprint: "f", nonce: "1" };
-    expect(await createDynamoIdempotencyStore(lost).begin(claim, laterMs)).toBeUndefined();
-    expect(await createDynamoIdempotencyStore(lost).begin({ ...claim, nonce: "2" }, laterMs)).toEqual({ fingerprint: "f" });
+    expect(await createDynamoIdempotencyStore(lost).begin(claim, laterMs)).toEqual({ kind: "taken", seed: "1" });
+    expect(await createDynamoIdempotencyStore(lost).begin({ ...claim, nonce: "2" }, laterMs)).toEqual({ kind: "held", fingerprint: "f" });
   });
 
   it("are said to be unknown by the smaller stores where nothing is found", async () => {
