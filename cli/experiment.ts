@@ -1,11 +1,9 @@
-/** Looking at experiments, and stopping them. */
-import type { FailureCause } from "#domain/plan.ts";
-import { randomUUID } from "node:crypto";
+/** Looking at experiments. */
 import type { AnswerOf } from "#api/routes.ts";
 import type { TaskState } from "#domain/task.ts";
 import { EXIT } from "./exit-code.ts";
 import { readExperimentId, readTaskName } from "./experiment-id.ts";
-import { clean, showBytes, showCount, showDuration, showInstant, table } from "./output.ts";
+import { clean, showBytes, showDuration, showInstant, table } from "./output.ts";
 import { type PageOptions, readPages } from "./pages.ts";
 import { describe } from "./progress.ts";
 import { connect, type Session } from "./session.ts";
@@ -107,44 +105,5 @@ export async function outputs(session: Session, options: PageOptions & { readonl
   );
   const rows = page.items.map((o) => [o.task, o.name, o.path, o.bytes, o.sha256.slice(0, 12)]);
   session.output.result(page, () => [...table(["TASK", "NAME", "PATH", "BYTES", "SHA-256"], rows), ...more(page)]);
-  return EXIT.done;
-}
-
-type Turn = "submitExperiment" | "pauseExperiment" | "resumeExperiment" | "resubmitExperiment" | "cancelExperiment";
-
-/** A command that turns one experiment and shows where it is then. */
-export const turns =
-  (operation: Turn) =>
-  async (session: Session, _: object, args: Args): Promise<number> => {
-    const id = readExperimentId(args[0]);
-    const client = await connect(session);
-    const summary = await client.call(operation, { params: { id }, idempotencyKey: randomUUID(), signal: session.signal });
-    session.output.result(summary, () => [`${summary.id}  ${summary.status}  (${showCount(summary.tasks)} tasks)`]);
-    return EXIT.done;
-  };
-
-export async function edit(session: Session, { priority, weight }: { priority?: number; weight?: number }, args: Args): Promise<number> {
-  const body = { ...(priority === undefined ? {} : { priority }), ...(weight === undefined ? {} : { weight }) };
-  const request = { params: { id: readExperimentId(args[0]) }, body, idempotencyKey: randomUUID(), signal: session.signal };
-  const summary = await (await connect(session)).call("editExperiment", request);
-  session.output.result(summary, () => [`${summary.id}  ${summary.status}  priority ${summary.priority}, weight ${summary.weight}`]);
-  return EXIT.done;
-}
-
-export interface RetryOptions {
-  readonly set?: readonly string[];
-  readonly task?: readonly string[];
-  readonly cause?: readonly FailureCause[];
-}
-
-export async function retry(session: Session, { set, task, cause }: RetryOptions, args: Args): Promise<number> {
-  const body = {
-    ...(set === undefined ? {} : { sets: set }),
-    ...(task === undefined ? {} : { tasks: task.map(readTaskName) }),
-    ...(cause === undefined ? {} : { causes: cause }),
-  };
-  const request = { params: { id: readExperimentId(args[0]) }, body, idempotencyKey: randomUUID(), signal: session.signal };
-  const summary = await (await connect(session)).call("retryExperiment", request);
-  session.output.result(summary, () => [`${summary.id}  ${summary.status}  (${showCount(summary.tasks)} tasks)`]);
   return EXIT.done;
 }

@@ -70,6 +70,7 @@ const withSet = (command: Command): Command =>
 
 function addExperiment(experiment: Command, around: Surroundings): void {
   const read = () => import("./experiment.ts");
+  const control = () => import("./control.ts");
   const add = (usage: string, description: string): Command => experiment.command(usage).description(description);
   leaf(
     withSet(add("plan <file>", "check an experiment file and count its tasks; needs no server")),
@@ -100,20 +101,22 @@ function addExperiment(experiment: Command, around: Surroundings): void {
     .option("--to <folder>", "where to (default: a folder named after the experiment)")
     .option("--set <name>", "of this set only");
   leaf(download, around, async () => (await import("./download.ts")).download);
-  leaf(add("submit <id>", "start an experiment that was created"), around, async () => (await read()).turns("submitExperiment"));
-  leaf(add("pause <id>", "running tasks finish, the others wait"), around, async () => (await read()).turns("pauseExperiment"));
-  leaf(add("resume <id>", "go on with a paused experiment"), around, async () => (await read()).turns("resumeExperiment"));
+  leaf(add("submit <id>", "start an experiment that was created"), around, async () => (await control()).turns("submitExperiment"));
+  leaf(add("pause <id>", "running tasks finish, the others wait"), around, async () => (await control()).turns("pauseExperiment"));
+  leaf(add("resume <id>", "go on with a paused experiment"), around, async () => (await control()).turns("resumeExperiment"));
   const retry = add("retry <id>", "run failed tasks again: all, or those chosen by one of the options")
     .addOption(new Option("--set <name...>", "of these sets").conflicts(["task", "cause"]))
     .addOption(new Option("--task <task...>", "these tasks (<set>/<number>)").conflicts("cause"))
     .addOption(new Option("--cause <cause...>", "whose last attempt failed by this").choices(FAILURE_CAUSES));
-  leaf(retry, around, async () => (await read()).retry);
+  leaf(retry, around, async () => (await control()).retry);
   const edit = add("edit <id>", "change how an experiment stands against others while it runs")
     .option("--priority <n>", "-100 to 100; larger first among your own", toNumber)
     .option("--weight <n>", "1 to 1000; share against other experiments", toNumber);
-  leaf(edit, around, async () => (await read()).edit);
-  leaf(add("resubmit <id>", "start a new experiment with the same plan"), around, async () => (await read()).turns("resubmitExperiment"));
-  leaf(add("cancel <id>", "stop an experiment for good"), around, async () => (await read()).turns("cancelExperiment"));
+  leaf(edit, around, async () => (await control()).edit);
+  leaf(add("resubmit <id>", "start a new experiment with the same plan"), around, async () =>
+    (await control()).turns("resubmitExperiment"),
+  );
+  leaf(add("cancel <id>", "stop an experiment for good"), around, async () => (await control()).turns("cancelExperiment"));
 }
 
 export function addCommands(program: Command, around: Surroundings): void {

@@ -1,7 +1,7 @@
 /**
  * Typed client over the route table.
  *
- * Laws. GETs and POSTs with an idempotency key are repeated after network errors, 429, 5xx and "still running", with
+ * Laws. GETs, DELETEs and POSTs with an idempotency key are repeated after network errors, 429, 5xx and "still running", with
  * growing, jittered waits; everything else is sent once. Each attempt has a time limit. The token goes to the server's
  * own origin only (fetch drops it on a redirect elsewhere). Answers are checked against the contract.
  */
@@ -136,7 +136,8 @@ export function createClient(options: ClientOptions): Client {
   }
 
   async function send(route: Route, request: Loose): Promise<Response> {
-    const attempts = route.method === "GET" || (route.idempotent && request.idempotencyKey !== undefined) ? attemptsMax : 1;
+    const repeatable = route.method !== "POST" || (route.idempotent && request.idempotencyKey !== undefined);
+    const attempts = repeatable ? attemptsMax : 1;
     for (let n = 1; ; n++) {
       try {
         return await attempt(route, request);

@@ -33,7 +33,8 @@ export const JSON_TYPE = "application/json";
 export type Shape = z.ZodType;
 
 export interface Route {
-  readonly method: "GET" | "POST";
+  /** DELETE takes no body; repeating it gives the same answer without a key. */
+  readonly method: "GET" | "POST" | "DELETE";
   readonly path: string;
   readonly summary: string;
   readonly permission: RoutePermission;

@@ -1,0 +1,48 @@
+/** Changing experiments: turning them, editing what they may use, running failures again. */
+import { randomUUID } from "node:crypto";
+import type { FailureCause } from "#domain/plan.ts";
+import { EXIT } from "./exit-code.ts";
+import { readExperimentId, readTaskName } from "./experiment-id.ts";
+import { showCount } from "./output.ts";
+import { connect, type Session } from "./session.ts";
+
+type Args = readonly string[];
+
+type Turn = "submitExperiment" | "pauseExperiment" | "resumeExperiment" | "resubmitExperiment" | "cancelExperiment";
+
+/** A command that turns one experiment and shows where it is then. */
+export const turns =
+  (operation: Turn) =>
+  async (session: Session, _: object, args: Args): Promise<number> => {
+    const id = readExperimentId(args[0]);
+    const client = await connect(session);
+    const summary = await client.call(operation, { params: { id }, idempotencyKey: randomUUID(), signal: session.signal });
+    session.output.result(summary, () => [`${summary.id}  ${summary.status}  (${showCount(summary.tasks)} tasks)`]);
+    return EXIT.done;
+  };
+
+export async function edit(session: Session, { priority, weight }: { priority?: number; weight?: number }, args: Args): Promise<number> {
+  const body = { ...(priority === undefined ? {} : { priority }), ...(weight === undefined ? {} : { weight }) };
+  const request = { params: { id: readExperimentId(args[0]) }, body, idempotencyKey: randomUUID(), signal: session.signal };
+  const summary = await (await connect(session)).call("editExperiment", request);
+  session.output.result(summary, () => [`${summary.id}  ${summary.status}  priority ${summary.priority}, weight ${summary.weight}`]);
+  return EXIT.done;
+}
+
+export interface RetryOptions {
+  readonly set?: readonly string[];
+  readonly task?: readonly string[];
+  readonly cause?: readonly FailureCause[];
+}
+
+export async function retry(session: Session, { set, task, cause }: RetryOptions, args: Args): Promise<number> {
+  const body = {
+    ...(set === undefined ? {} : { sets: set }),
+    ...(task === undefined ? {} : { tasks: task.map(readTaskName) }),
+    ...(cause === undefined ? {} : { causes: cause }),
+  };
+  const request = { params: { id: readExperimentId(args[0]) }, body, idempotencyKey: randomUUID(), signal: session.signal };
+  const summary = await (await connect(session)).call("retryExperiment", request);
+  session.output.result(summary, () => [`${summary.id}  ${summary.status}  (${showCount(summary.tasks)} tasks)`]);
+  return EXIT.done;
+}

@@ -1,0 +1,56 @@
+/** An experiment as a whole, and lists of them. */
+import { type Experiment, isTerminal, type TaskSet } from "#domain/experiment.ts";
+import { sizeOf } from "#domain/index-set.ts";
+import type { Segment } from "#domain/segment.ts";
+import type { ExperimentOrchestrator } from "./index.ts";
+import { findExperiment } from "./look.ts";
+import type { OrchestratorDeps } from "./orchestrator.ts";
+
+const SEGMENT_PAGE = 100;
+
+export const createViewing = (deps: OrchestratorDeps): Pick<ExperimentOrchestrator, "find" | "view" | "list"> => ({
+  find: (id) => findExperiment(deps, id),
+  view: async (id) => view(deps, await findExperiment(deps, id)),
+  list: (owner, options) => deps.tasks.listExperiments(owner, options),
+});
+
+async function* segmentsOf(deps: OrchestratorDeps, t: TaskSet): AsyncGenerator<Segment> {
+  for (let from = 0; from < t.next; from += SEGMENT_PAGE) yield* await deps.tasks.readSegments(t.experiment, t.ordinal, from, SEGMENT_PAGE);
+}
+
+async function view(deps: OrchestratorDeps, e: Experiment): ReturnType<ExperimentOrchestrator["view"]> {
+  const { plan } = await deps.plans.of(e.id);
+  const sets = await deps.tasks.readSets(e.id);
+  const progress = await Promise.all(
+    sets.map(async (t) => {
+      const sum = { done: 0, failed: 0, skipped: t.skipAll ? t.count : 0, leased: 0 };
+      // A closed set's sums are exact in one item; otherwise its segments and open leases are counted.
+      if (t.closed === t.segments && !t.skipAll) Object.assign(sum, { done: t.done, failed: t.failed, skipped: t.skipped });
+      else if (!t.skipAll) for await (const s of segmentsOf(deps, t)) await countSegment(deps, s, sum);
+      return { set: plan.sets[t.ordinal]?.name ?? "", total: t.count, ...sum };
+    }),
+  );
+  const { id, name, owner, status, priority, weight, createdAtMs, taskCount } = e;
+  const times = {
+    ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }),
+    ...(e.endedAtMs === undefined || !isTerminal(e.status) ? {} : { endedAtMs: e.endedAtMs }),
+  };
+  return { id, name, owner, status, priority, weight, labels: plan.labels, createdAtMs, ...times, tasks: taskCount, sets: progress };
+}
+
+async function countSegment(
+  deps: OrchestratorDeps,
+  s: Segment,
+  sum: { done: number; failed: number; skipped: number; leased: number },
+): Promise<void> {
+  sum.done += sizeOf(s.done);
+  sum.failed += sizeOf(s.failed);
+  sum.skipped += sizeOf(s.skipped);
+  const leased = sizeOf(s.leased);
+  if (leased === 0) return;
+  let committed = 0;
+  for (const l of await deps.results.leases(s.key))
+    if (l.state === "OPEN") committed += sizeOf(l.done.map((w, i) => w & (l.hold[i] as number)));
+  sum.done += committed;
+  sum.leased += leased - committed;
+}
