@@ -1,11 +1,19 @@
 /** Whether what requests need answers now; asked at most once in {@link ASKED_EVERY_MS}, however many ask us. */
 import { ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
-import { type Embedded, SCHEDULE_QUEUE } from "./embedded.ts";
+import type { Authorization } from "#ports/authorization.ts";
+import type { MessageQueue } from "#ports/message-queue.ts";
+import { SCHEDULE_QUEUE } from "./scheduling.ts";
+import type { State } from "./state.ts";
 
 const ASKED_EVERY_MS = 2_000;
 const LIMIT_MS = 2_000;
 
-export function createHealth(e: Pick<Embedded, "accounts" | "authorization" | "queue" | "clock">): () => Promise<Record<string, boolean>> {
+interface Asked extends Pick<State, "accounts" | "clock"> {
+  readonly authorization: Authorization;
+  readonly queue: MessageQueue;
+}
+
+export function createHealth(e: Asked): () => Promise<Record<string, boolean>> {
   const nobody = makeId("user", 0, new Uint8Array(ID_RANDOM_BYTES));
   const checks = {
     state: () => e.accounts.readUser(nobody),

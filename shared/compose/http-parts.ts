@@ -1,0 +1,46 @@
+/** What the HTTP application needs, wherever it runs. */
+import { createAccounts } from "#core/accounts/index.ts";
+import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
+import { deploymentKey } from "#config";
+import type { MessageQueue } from "#ports/message-queue.ts";
+import { createHealth } from "./health.ts";
+import type { Rooms, RoomStores } from "./rooms.ts";
+import { DEPLOYMENT_ID, type State } from "./state.ts";
+
+const WORKERS_LISTED = 10_000;
+const OUTPUT_URL_LIFETIME_MS = 3_600_000;
+
+export type HttpStores = RoomStores & State & { readonly queue: MessageQueue };
+
+export async function openHttpParts(s: HttpStores, rooms: Rooms) {
+  const { clock, random, logger, config } = s;
+  const accounts = createAccounts({ store: s.accounts, clock, random, tokenKey: await deploymentKey(config, "access-tokens") });
+  const orchestrator = createExperimentOrchestrator({
+    tasks: s.tasks,
+    workers: s.workers,
+    objects: s.objects,
+    plans: rooms.plans,
+    scheduler: rooms.scheduler,
+    results: rooms.results,
+    data: rooms.data,
+    hint: rooms.hint,
+    clock,
+    random,
+  });
+  return {
+    accounts,
+    orchestrator,
+    compilePlan,
+    authorization: s.authorization,
+    deploymentId: DEPLOYMENT_ID,
+    resources: rooms.registry,
+    workers: { list: () => rooms.lifecycle.list(WORKERS_LISTED) },
+    idempotency: s.idempotency,
+    rate: { limiter: s.limiter, ...config.rate },
+    corsOrigins: config.corsOrigins,
+    health: createHealth(s),
+    signOutput: (o: { readonly sha256: string }) => s.objects.signGet(`c/${o.sha256}`, clock.now() + OUTPUT_URL_LIFETIME_MS),
+    clock,
+    logger,
+  };
+}

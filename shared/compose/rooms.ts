@@ -1,0 +1,31 @@
+/** All rooms that share one process's stores. */
+import { createPosixStorage } from "#adapters/posix/storage.ts";
+import { createDataMover, createResults } from "#core/data-mover/index.ts";
+import { createResourceRegistry } from "#core/resource-registry/index.ts";
+import { SchedulerError } from "#domain/error.ts";
+import type { ExperimentId } from "#domain/id.ts";
+import type { Authorization } from "#ports/authorization.ts";
+import type { Storage } from "#ports/storage.ts";
+import { openScheduling, type SchedulingStores } from "./scheduling.ts";
+import type { State } from "./state.ts";
+
+export type RoomStores = SchedulingStores & Pick<State, "inputs" | "resources"> & { readonly authorization: Authorization };
+
+export function openRooms(s: RoomStores) {
+  const scheduling = openScheduling(s);
+  const { plans } = scheduling;
+  const registry = createResourceRegistry({ store: s.resources, clock: s.clock, random: s.random });
+  const storage = async (experiment: ExperimentId, name: string): Promise<Storage> => {
+    const resource = await registry.read(name);
+    if (resource.kind !== "POSIX") throw new SchedulerError("invalid-input", `${name} is a compute resource, not a storage resource`);
+    const { owner } = await plans.of(experiment);
+    const may = await s.authorization.check({ type: "user", id: owner }, "use", { type: "storage_resource", id: resource.id });
+    if (!may) throw new SchedulerError("forbidden", `the owner of ${experiment} may not use the storage resource ${name}`);
+    return createPosixStorage({ root: resource.root });
+  };
+  const data = createDataMover({ tasks: s.tasks, objects: s.objects, inputs: s.inputs, plans, storage, clock: s.clock });
+  const results = createResults({ tasks: s.tasks, objects: s.objects });
+  return { ...scheduling, registry, data, results };
+}
+
+export type Rooms = ReturnType<typeof openRooms>;

@@ -1,0 +1,40 @@
+/** The rooms that hand tasks out and take them back: all that the scheduler and the timers need. */
+import { createPlans, createTaskScheduler, type Hint } from "#core/task-scheduler/index.ts";
+import { createWorkerLifecycle, dispatchMessage, dispatchQueue } from "#core/worker-lifecycle/index.ts";
+import { decodePlan } from "#domain/plan-encoding.ts";
+import type { MessageQueue } from "#ports/message-queue.ts";
+import type { ObjectStore } from "#ports/object-store.ts";
+import type { State } from "./state.ts";
+
+export const SCHEDULE_QUEUE = "schedule";
+
+export type SchedulingStores = Pick<State, "tasks" | "workers" | "clock" | "random" | "logger"> & {
+  readonly objects: ObjectStore;
+  readonly queue: MessageQueue;
+};
+
+export function openScheduling(s: SchedulingStores) {
+  const plans = createPlans({ store: s.tasks, objects: s.objects, decodePlan });
+  const hint = (h: Hint, delayMs = 0): Promise<void> => s.queue.send(SCHEDULE_QUEUE, JSON.stringify(h), { delayMs });
+  const scheduler = createTaskScheduler({
+    store: s.tasks,
+    workers: s.workers,
+    plans,
+    clock: s.clock,
+    random: s.random,
+    logger: s.logger,
+    hint,
+    dispatch: async (lease, gateway, recall) => {
+      if (gateway !== undefined) await s.queue.send(dispatchQueue(gateway), dispatchMessage(lease.key, recall));
+    },
+  });
+  const lifecycle = createWorkerLifecycle({
+    tasks: s.tasks,
+    workers: s.workers,
+    scheduler,
+    clock: s.clock,
+    random: s.random,
+    logger: s.logger,
+  });
+  return { plans, scheduler, lifecycle, hint };
+}
