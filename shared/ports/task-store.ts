@@ -10,7 +10,7 @@
  * - Reads are strongly consistent. Lists that say "hint" come from an index that may lag, miss or repeat entries.
  * - Implementations store post-images: the caller computed them from what it read; conditions make that safe.
  */
-import type { Experiment, Gate, TaskSet } from "#domain/experiment.ts";
+import type { Experiment, ExperimentState, Gate, TaskSet } from "#domain/experiment.ts";
 import type { ExperimentId, UserId } from "#domain/id.ts";
 import type { Lease, LeaseKey } from "#domain/lease.ts";
 import type { Segment, SegmentKey } from "#domain/segment.ts";
@@ -85,6 +85,11 @@ export interface Reopen {
   readonly sums?: SetSums;
 }
 
+export interface LiveChoice {
+  readonly status?: ExperimentState;
+  readonly from?: ExperimentId;
+}
+
 export interface Page<T> {
   readonly items: readonly T[];
   readonly cursor?: string;
@@ -118,8 +123,8 @@ export interface TaskStore {
 
   /** Hint: segments of the experiment with something to hand out, in no order. */
   openSegments(id: ExperimentId, limit: number): Promise<readonly SegmentKey[]>;
-  /** Hint: experiments that are live. */
-  liveExperiments(limit: number): Promise<readonly Experiment[]>;
+  /** Hint: experiments that are live, in this state only when it is given; those from `from` on come before the others. */
+  liveExperiments(limit: number, wanted?: LiveChoice): Promise<readonly Experiment[]>;
   /** Experiments of an owner, newest first. Hint: may lag. */
   listExperiments(owner: UserId, options: { readonly limit: number; readonly cursor?: string }): Promise<Page<Experiment>>;
 }

@@ -1,6 +1,7 @@
 /** What every TaskStore must do: each condition held, just held and just not held; a refused write changes nothing. */
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Experiment } from "#domain/experiment.ts";
+import type { ExperimentId } from "#domain/id.ts";
 import { emptySet, sizeOf } from "#domain/index-set.ts";
 import type { Segment } from "#domain/segment.ts";
 import { WORKER_LEASES_MAX, type Worker } from "#domain/worker.ts";
@@ -407,6 +408,20 @@ function experimentListCases(now: () => Case): void {
     expect(await live(3)).toHaveLength(3);
     await tasks.turn({ post: anExperiment({ version: 2, status: "CANCELED", live: false }), expectVersion: 1 });
     expect((await live(100)).sort()).toEqual([2, 4, 6].map(experimentId).sort());
+  });
+
+  it("lists live experiments of one state, from a given one on first, and leaves none out", async () => {
+    const { tasks } = now();
+    for (let n = 2; n < 30; n++)
+      await tasks.createExperiment(anExperiment({ id: experimentId(n), live: true, status: n % 2 === 0 ? "RUNNING" : "PAUSED" }), []);
+    const even = Array.from({ length: 14 }, (_, i) => experimentId(2 * i + 2));
+    const running = async (limit: number, from?: ExperimentId) =>
+      (await tasks.liveExperiments(limit, { status: "RUNNING", ...(from === undefined ? {} : { from }) })).map((e) => e.id);
+    const all = await running(100, even[9] as ExperimentId);
+    expect(all.filter((id) => even.includes(id)).sort()).toEqual(even);
+    const few = await running(3, even[9] as ExperimentId);
+    expect(few).toHaveLength(3);
+    expect(few.every((id) => id >= (even[9] as string))).toBe(true);
   });
 
   it("pages an owner's experiments, newest first", async () => {

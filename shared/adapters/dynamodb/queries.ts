@@ -99,18 +99,21 @@ export interface IndexRead<T> {
  */
 export async function readThrough<T>(table: DynamoTable, wanted: IndexRead<T>): Promise<T[]> {
   const { index, limit, from, read, accept } = wanted;
-  const ranges = from === undefined ? [{}] : ([">=", "<"] as const).map((is) => ({ range: { is, value: from } }));
-  const fromShard = async (shard: string): Promise<T[]> => {
+  const ranges: Pick<IndexQuery, "range">[] =
+    from === undefined ? [{}] : ([">=", "<"] as const).map((is) => ({ range: { is, value: from } }));
+  const fromShard = async (shard: string, range: Pick<IndexQuery, "range">): Promise<T[]> => {
     const found: T[] = [];
-    for (const range of ranges) {
-      for await (const keys of pagesOf(table, { index, shard, limit, ...range })) {
-        found.push(...(await table.getAll(keys)).map(read).filter(accept));
-        if (found.length >= limit) return found;
-      }
+    for await (const keys of pagesOf(table, { index, shard, limit, ...range })) {
+      found.push(...(await table.getAll(keys)).map(read).filter(accept));
+      if (found.length >= limit) break;
     }
     return found;
   };
-  return inTurn(await Promise.all(wanted.shards.map(fromShard)), limit);
+  const found: T[] = [];
+  for (const range of ranges) {
+    if (found.length < limit) found.push(...inTurn(await Promise.all(wanted.shards.map((shard) => fromShard(shard, range))), limit));
+  }
+  return found.slice(0, limit);
 }
 
 /** The first of each list, then the second of each, and so on. */

@@ -103,8 +103,11 @@ export function createDynamoTaskStore(table: DynamoTable): TaskStore {
     },
 
     openSegments: async (id, limit) => (await keysOfShard(table, { index: "open", shard: id, limit })).map((k) => segmentOf(k.pk)),
-    liveExperiments: (limit) =>
-      readThrough(table, { index: "live", shards: shardsOf("X"), limit, read: experimentFrom, accept: (e) => e.live }),
+    liveExperiments: (limit, { status, from } = {}) => {
+      const accept = (e: Experiment) => e.live && (status === undefined || e.status === status);
+      const start = from === undefined ? {} : { from: experimentKey(from).pk };
+      return readThrough(table, { index: "live", shards: shardsOf("X"), limit, ...start, read: experimentFrom, accept });
+    },
     listExperiments: (owner, options) => listExperiments(table, owner, options),
   };
 }

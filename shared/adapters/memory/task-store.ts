@@ -51,11 +51,11 @@ export function createMemoryTaskStore(table: MemoryTable): TaskStore {
     reopenSet: async (set, generation) => transact([setReopening(table, set, generation)]),
 
     openSegments: async (id, limit) => openSegments(table, id, limit),
-    liveExperiments: async (limit) =>
-      sorted(table.experiments)
-        .filter((e) => e.live)
-        .slice(0, limit)
-        .map(copyExperiment),
+    liveExperiments: async (limit, { status, from = "" } = {}) => {
+      const live = [...table.experiments.values()].filter((e) => e.live && (status === undefined || e.status === status));
+      live.sort((a, b) => (a.id < b.id ? -1 : 1));
+      return [...live.filter((e) => e.id >= from), ...live.filter((e) => e.id < from)].slice(0, limit).map(copyExperiment);
+    },
     listExperiments: async (owner, options) => listExperiments(table, owner, options),
   };
 }

@@ -112,10 +112,22 @@ function createMeasured(): Measured {
   };
 }
 
-type Deps = PassDeps & { readonly measured: Measured };
+/** When more are running than a pass looks at, each pass starts elsewhere: at one that the last pass saw, chosen by chance. */
+function createRunning({ store, random }: PassDeps): { next(): Promise<readonly Experiment[]> } {
+  let from: ExperimentId | undefined;
+  return {
+    async next() {
+      const found = await store.liveExperiments(EXPERIMENTS_PER_PASS, { status: "RUNNING", ...(from === undefined ? {} : { from }) });
+      from = found.length < EXPERIMENTS_PER_PASS ? undefined : found[Math.floor(random.next() * found.length)]?.id;
+      return found;
+    },
+  };
+}
+
+type Deps = PassDeps & { readonly measured: Measured; readonly running: ReturnType<typeof createRunning> };
 
 export function createPass(given: PassDeps): (hints: readonly Hint[]) => Promise<PassReport> {
-  const deps: Deps = { ...given, measured: createMeasured() };
+  const deps: Deps = { ...given, measured: createMeasured(), running: createRunning(given) };
   const rebalance = createRebalance({ ...deps, taskMs: deps.measured.of });
   return async (hints) => {
     const tally: Tally = { leases: 0, tasks: 0, refusals: 0, skipped: 0, completed: 0, waiting: new Map(), wakes: new Map(), running: [] };
@@ -186,7 +198,7 @@ async function assignAll(
   return { given, refused };
 }
 
-async function liveExperiments(deps: PassDeps, hints: readonly Hint[]): Promise<Experiment[]> {
+async function liveExperiments(deps: Deps, hints: readonly Hint[]): Promise<Experiment[]> {
   const found = new Map<ExperimentId, Experiment>();
   for (const id of new Set(hints.map((h) => h.experiment))) {
     let e = id === undefined ? undefined : await deps.store.readExperiment(id);
@@ -197,7 +209,7 @@ async function liveExperiments(deps: PassDeps, hints: readonly Hint[]): Promise<
     }
     if (e !== undefined) found.set(e.id, e);
   }
-  for (const e of await deps.store.liveExperiments(EXPERIMENTS_PER_PASS)) if (!found.has(e.id)) found.set(e.id, e);
+  for (const e of await deps.running.next()) if (!found.has(e.id)) found.set(e.id, e);
   return [...found.values()].filter((e) => e.status === "RUNNING").slice(0, EXPERIMENTS_PER_PASS);
 }
 

@@ -8,7 +8,9 @@ import type { TaskStore } from "#ports/task-store.ts";
 
 /** Largest stored plan. */
 export const PLAN_BYTES_MAX = 32 * 1024 * 1024;
-const PLANS_KEPT = 256;
+const PLANS_KEPT = 1_024;
+/** Of their stored forms together; the newest is kept whatever its size. */
+const PLANS_KEPT_BYTES = 128 * 1024 * 1024;
 
 export const planKey = (hash: string): string => `p/${hash}`;
 
@@ -26,18 +28,28 @@ export interface Plans {
 }
 
 export function createPlans(deps: { store: TaskStore; objects: ObjectStore; decodePlan: (bytes: Uint8Array) => Plan }): Plans {
-  const kept = new Map<ExperimentId, Planned>();
+  const kept = new Map<ExperimentId, { readonly planned: Planned; readonly bytes: number }>();
+  let keptBytes = 0;
+  function keep(id: ExperimentId, planned: Planned, bytes: number): void {
+    if (kept.has(id)) return;
+    kept.set(id, { planned, bytes });
+    keptBytes += bytes;
+    for (const [old, { bytes: oldBytes }] of kept) {
+      if (old === id || (kept.size <= PLANS_KEPT && keptBytes <= PLANS_KEPT_BYTES)) return;
+      kept.delete(old);
+      keptBytes -= oldBytes;
+    }
+  }
   return {
     async of(id) {
-      const known = kept.get(id);
+      const known = kept.get(id)?.planned;
       if (known !== undefined) return known;
       const experiment = await deps.store.readExperiment(id);
       if (experiment === undefined) throw new SchedulerError("not-found", `there is no experiment ${id}`);
       const bytes = await deps.objects.get(planKey(experiment.planHash), PLAN_BYTES_MAX);
       if (bytes === undefined) throw new SchedulerError("integrity", `the plan of ${id} is missing from the object store`);
       const planned = { plan: deps.decodePlan(bytes), planHash: experiment.planHash, owner: experiment.owner, gates: experiment.gates };
-      kept.set(id, planned);
-      if (kept.size > PLANS_KEPT) kept.delete(kept.keys().next().value as ExperimentId);
+      keep(id, planned, bytes.byteLength);
       return planned;
     },
   };
