@@ -1,16 +1,18 @@
 /** `npm run bench -- <name> [options]`: measures this machine; docs/BENCH.md says what and how. */
 import { parseArgs } from "node:util";
 import { benchDispatch } from "./dispatch.ts";
+import { benchLatency } from "./latency.ts";
 import { benchSubmit } from "./submit.ts";
 
 const USAGE = `npm run bench -- submit [--runs 21]
 npm run bench -- dispatch [--tasks 1000000] [--workers 32] [--slots 64] [--prefetch 400]
+npm run bench -- latency [--runs 100]
 `;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    runs: { type: "string", default: "21" },
+    runs: { type: "string" },
     tasks: { type: "string", default: "1000000" },
     workers: { type: "string", default: "32" },
     slots: { type: "string", default: "64" },
@@ -20,14 +22,15 @@ const { values, positionals } = parseArgs({
 
 const LIMITS = { runs: 1_000, tasks: 10_000_000, workers: 256, slots: 1_024, prefetch: 400 } as const;
 
-function count(name: keyof typeof LIMITS): number {
-  const n = Number(values[name]);
+function count(name: keyof typeof LIMITS, without = ""): number {
+  const n = Number(values[name] ?? without);
   if (!Number.isInteger(n) || n < 1 || n > LIMITS[name]) throw new Error(`--${name} takes 1 to ${LIMITS[name]}, not ${values[name]}`);
   return n;
 }
 
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
-  submit: () => benchSubmit({ runs: count("runs") }),
+  submit: () => benchSubmit({ runs: count("runs", "21") }),
+  latency: () => benchLatency({ runs: count("runs", "100") }),
   dispatch: () =>
     benchDispatch({ tasks: count("tasks"), workers: count("workers"), slots: count("slots"), prefetchPercent: count("prefetch") }),
 };

@@ -1,6 +1,7 @@
 /** Looking at experiments. */
 import type { AnswerOf } from "#api/routes.ts";
 import type { TaskState } from "#domain/task.ts";
+import { showUsd } from "./cost.ts";
 import { EXIT } from "./exit-code.ts";
 import { readExperimentId, readTaskName } from "./experiment-id.ts";
 import { clean, showBytes, showDuration, showInstant, table } from "./output.ts";
@@ -14,8 +15,13 @@ const more = (page: { readonly cursor?: string }): string[] => (page.cursor === 
 
 export async function status(session: Session, _: object, args: Args): Promise<number> {
   const id = readExperimentId(args[0]);
-  const view = await (await connect(session)).call("getExperiment", { params: { id }, signal: session.signal });
-  session.output.result(view, () => describe(view, session.output));
+  const client = await connect(session);
+  const { signal } = session;
+  const [view, { nanoUsd }] = await Promise.all([
+    client.call("getExperiment", { params: { id }, signal }),
+    client.call("getCost", { params: { id }, signal }),
+  ]);
+  session.output.result({ ...view, nanoUsd }, () => [...describe(view, session.output), `cost  ${showUsd(nanoUsd)} of control plane`]);
   return EXIT.done;
 }
 

@@ -140,6 +140,9 @@ export function addCommands(program: Command, around: Surroundings): void {
     async () => (await import("./login.ts")).showContext,
   );
   addExperiment(program.command("experiment").description("experiments, their tasks and outputs"), around);
+  const cost = paged(program.command("cost [id]").description("what your experiments, or one of them, have cost at list prices"));
+  cost.option("--deployment", "what was used for no experiment in particular (administrators)");
+  leaf(cost, around, async () => (await import("./cost.ts")).cost);
   const resource = program.command("resource").description("compute and storage resources");
   leaf(resource.command("list").description("resources by name"), around, async () => (await import("./resource.ts")).resources);
   const register = resource

@@ -13,11 +13,15 @@ import { prepareInstallation } from "./first-start.ts";
 import { createFunctionsHost } from "./functions-host.ts";
 
 const SWEEP_MS = 60_000;
+/** Sizes of the functions, for what their time would cost. */
+const HTTP_MEMORY_MIB = 512;
+const QUEUE_MEMORY_MIB = 512;
+const TIMER_MEMORY_MIB = 256;
 
 async function main(): Promise<void> {
   const e = await openEmbedded(readConfig(process.env), "functions");
   const rooms = openRooms(e);
-  const { clock, logger } = e;
+  const { clock, logger, meter } = e;
   const parts = await openHttpParts(e, rooms);
   await prepareInstallation(e, {
     accounts: parts.accounts,
@@ -25,9 +29,12 @@ async function main(): Promise<void> {
     passwordFile: join(e.config.dataDir, "admin-password"),
   });
   const app = createHttpApp({ ...parts, version: RELEASE_VERSION });
+  const http = createLambdaHandler(app);
+  const schedule = createScheduleHandler(rooms.scheduler, logger);
+  const timer = (work: () => Promise<unknown>) => () => meter.invocation({ memoryMib: TIMER_MEMORY_MIB }, async () => void (await work()));
   const host = createFunctionsHost({
     http: {
-      handler: createLambdaHandler(app),
+      handler: (event) => meter.invocation({ memoryMib: HTTP_MEMORY_MIB, http: true }, () => http(event)),
       streams: [{ matches: isArchivePath, fetch: app.fetch }],
       host: "127.0.0.1",
       port: Number(process.env.AIRAVATA_HTTP_PORT ?? "0"),
@@ -36,22 +43,29 @@ async function main(): Promise<void> {
     queues: [
       {
         queue: SCHEDULE_QUEUE,
-        handler: createScheduleHandler(rooms.scheduler, logger),
+        handler: (event) => meter.invocation({ memoryMib: QUEUE_MEMORY_MIB }, () => schedule(event)),
         concurrency: 2,
         batchSize: 10,
         visibilityMs: 60_000,
       },
     ],
     timers: [
-      { name: "sweep-experiments", everyMs: SWEEP_MS, handler: async () => void (await rooms.scheduler.sweep()) },
-      { name: "reap-workers", everyMs: SWEEP_MS, handler: async () => void (await rooms.lifecycle.reap()) },
+      { name: "sweep-experiments", everyMs: SWEEP_MS, handler: timer(() => rooms.scheduler.sweep()) },
+      { name: "reap-workers", everyMs: SWEEP_MS, handler: timer(() => rooms.lifecycle.reap()) },
     ],
     clock,
     logger,
     graceMs: 3_000,
   });
   const { url } = await host.start();
-  const leave = () => void host.stop().then(() => process.exit(0));
+  const stop = new AbortController();
+  const metering = meter.run(stop.signal);
+  const leave = () =>
+    void host
+      .stop()
+      .then(() => stop.abort())
+      .then(() => metering)
+      .then(() => process.exit(0));
   process.on("SIGTERM", leave);
   exitWithParent(leave);
   announceReady({ url: url ?? "", port: Number(new URL(url ?? "http://x:0").port) });

@@ -10,6 +10,7 @@ import { openRooms } from "#compose/rooms.ts";
 import { dispatchQueue } from "#core/worker-lifecycle/index.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { ID_RANDOM_BYTES, makeId, type WorkerId } from "#domain/id.ts";
+import { parseLeaseName } from "#domain/lease.ts";
 import { assignmentOf } from "#gateway/assignment.ts";
 import { loadOrCreateAuthority } from "#gateway/certificates.ts";
 import { createGateway, type Gateway } from "#gateway/gateway.ts";
@@ -56,7 +57,8 @@ async function main(): Promise<void> {
     plans: rooms.plans,
     scheduler: rooms.scheduler,
     lifecycle: rooms.lifecycle,
-    assignment: async (lease, tasks) => assignmentOf(lease, await rooms.data.stage(lease, tasks)),
+    assignment: (lease, tasks) =>
+      e.meter.charging([lease.key.experiment], async () => assignmentOf(lease, await rooms.data.stage(lease, tasks))),
     hint: (h) => rooms.hint(h),
     clock: e.clock,
     logger: e.logger,
@@ -80,13 +82,14 @@ async function main(): Promise<void> {
       serve: async (worker, channel) => gateway.serve({ worker, pool: await poolOf(e, worker) }, channel),
       async signUploads(worker, request) {
         if (!gateway.holds(worker, request.lease)) throw new SchedulerError("forbidden", "this worker does not hold that lease");
-        return rooms.data.signUploads(request.files);
+        const experiment = parseLeaseName(request.lease)?.experiment;
+        return e.meter.charging(experiment === undefined ? [] : [experiment], () => rooms.data.signUploads(request.files));
       },
     },
   });
   const objects = createServer(
     SIGNED_SERVER_OPTIONS,
-    createSignedObjectHandler({ store: e.objects, key: e.signingKey, clock: e.clock, logger: e.logger }),
+    createSignedObjectHandler({ store: e.files, key: e.signingKey, clock: e.clock, logger: e.logger }),
   );
   await new Promise<void>((resolve, reject) =>
     objects.once("error", reject).listen(Number(new URL(e.config.objectsUrl).port), "127.0.0.1", resolve),
@@ -99,11 +102,12 @@ async function main(): Promise<void> {
   const stop = new AbortController();
   void consume(e, dispatchQueue(id), gateway, stop.signal);
   const beating = gateway.beat(stop.signal);
+  const metering = e.meter.run(stop.signal);
   const leave = () => {
     if (stop.signal.aborted) return;
     stop.abort();
     objects.close();
-    void Promise.all([server.close(GRACE_MS), beating]).then(() => process.exit(0));
+    void Promise.all([server.close(GRACE_MS), beating, metering]).then(() => process.exit(0));
   };
   process.on("SIGTERM", leave);
   exitWithParent(leave);

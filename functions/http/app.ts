@@ -6,7 +6,7 @@
  */
 import { OPERATION_IDS, type OperationId, type Route, routeOf, routes } from "#api/routes.ts";
 import { SchedulerError } from "#domain/error.ts";
-import type { ExperimentId } from "#domain/id.ts";
+import { type ExperimentId, parseId } from "#domain/id.ts";
 import { Hono } from "hono";
 import { createAccountHandlers, createResourceHandlers } from "./accounts.ts";
 import { authenticate, authorize } from "./authenticate.ts";
@@ -14,6 +14,7 @@ import { checkContentType, decodeBody, parseShape, readBytes } from "./body.ts";
 import type { Handlers } from "./call.ts";
 import type { HttpDeps } from "./deps.ts";
 import { createCors } from "./cors.ts";
+import { createCostHandlers } from "./costs.ts";
 import { createExperimentHandlers } from "./experiments.ts";
 import { runOnce } from "./idempotency.ts";
 import { createOutputHandlers } from "./outputs.ts";
@@ -55,17 +56,24 @@ function readQuery(route: Route, url: string): unknown {
   return parseShape(route.query, query, "the query is not what this address takes");
 }
 
+/** A request about an experiment is for it, once whoever sends it has been found to be allowed to. */
+function charged(deps: HttpDeps, handler: LooseHandler, id = ""): LooseHandler {
+  const payer = parseId("experiment", id);
+  return payer === undefined ? handler : (call) => deps.charging([payer], () => handler(call));
+}
+
 async function serve(
   deps: HttpDeps,
   at: { readonly route: Route; readonly handler: LooseHandler; readonly guard: (account: string) => Promise<void> },
   request: { readonly raw: Request; readonly params: Record<string, string>; readonly id: string },
 ): Promise<Response> {
-  const { route, handler } = at;
+  const { route } = at;
   const { raw, id: requestId } = request;
   const user = await authenticate(deps, route, raw);
   if (user !== undefined) await at.guard(user.id);
   const params = readParams(route, request.params);
   await authorize(deps, route, user, params?.id);
+  const handler = charged(deps, at.handler, params?.id);
   const query = readQuery(route, raw.url);
   checkContentType(route, raw);
   const bytes = route.method === "POST" ? await readBytes(raw) : new Uint8Array(0);
@@ -125,6 +133,7 @@ export function createHttpApp(deps: HttpDeps): HttpApp {
     ...createAccountHandlers(deps),
     ...createExperimentHandlers(deps),
     ...createOutputHandlers(deps),
+    ...createCostHandlers(deps),
     ...createResourceHandlers(deps),
   };
   const guard = createRateGuard(deps);

@@ -2,7 +2,8 @@
 
 import type { ResourceSettings } from "#api/schema/resource.ts";
 import type { ExperimentOrchestrator, OutputView } from "#core/experiment-orchestrator/index.ts";
-import type { UserId } from "#domain/id.ts";
+import type { Cost } from "#core/costs/index.ts";
+import type { ExperimentId, UserId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { Resource } from "#domain/resource.ts";
 import type { ExperimentSpec } from "#domain/spec.ts";
@@ -69,6 +70,9 @@ export interface HttpDeps {
   readonly orchestrator: ExperimentOrchestrator;
   /** From the file's meaning to a plan; throws `invalid-input` with complaints. */
   readonly compilePlan: (spec: ExperimentSpec) => Plan;
+  readonly costs: { of(payer: ExperimentId | "deployment"): Promise<Cost> };
+  /** Names who pays for a piece of work; see the port Meter. */
+  readonly charging: <T>(payers: readonly ExperimentId[], work: () => Promise<T>) => Promise<T>;
   readonly authorization: Authorization;
   /** The deployment's id in the authorization system. */
   readonly deploymentId: string;

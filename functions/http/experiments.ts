@@ -108,8 +108,10 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
       const spec = specOf(body);
       const plan = compilePlan(spec);
       const created = await orchestrator.create({ owner: user.id, plan, priority: spec.priority, id });
-      await own(created, user);
-      return summaryOf(query.submit === "true" ? await submitCreated(created, requestId) : created);
+      return deps.charging([created.id], async () => {
+        await own(created, user);
+        return summaryOf(query.submit === "true" ? await submitCreated(created, requestId) : created);
+      });
     },
     listExperiments: async ({ user, query }) => {
       const page = await orchestrator.list(user.id, query);
@@ -124,8 +126,10 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
     editExperiment: async ({ params, body }) => summaryOf(await orchestrator.edit(params.id, body)),
     resubmitExperiment: async ({ params, user, requestId, newId }) => {
       const created = await orchestrator.resubmit(params.id, user.id, newId);
-      await own(created, user);
-      return summaryOf(await submitCreated(created, requestId));
+      return deps.charging([created.id], async () => {
+        await own(created, user);
+        return summaryOf(await submitCreated(created, requestId));
+      });
     },
     listTasks: async ({ params, query }) => {
       const page = await orchestrator.tasks(params.id, query);

@@ -6,12 +6,13 @@
 import type { z } from "zod";
 import type { EXPERIMENT_FILE, ExperimentFileBody, Route } from "./route.ts";
 import { accountRoutes } from "./routes/accounts.ts";
+import { costRoutes } from "./routes/costs.ts";
 import { experimentRoutes } from "./routes/experiments.ts";
 import { resourceRoutes } from "./routes/resources.ts";
 
 export * from "./route.ts";
 
-export const routes = { ...accountRoutes, ...experimentRoutes, ...resourceRoutes };
+export const routes = { ...accountRoutes, ...experimentRoutes, ...costRoutes, ...resourceRoutes };
 
 type Routes = typeof routes;
 export type OperationId = keyof Routes;

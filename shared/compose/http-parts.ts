@@ -1,5 +1,6 @@
 /** What the HTTP application needs, wherever it runs. */
 import { createAccounts } from "#core/accounts/index.ts";
+import { createCosts } from "#core/costs/index.ts";
 import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
 import { deploymentKey } from "#config";
 import type { MessageQueue } from "#ports/message-queue.ts";
@@ -31,6 +32,8 @@ export async function openHttpParts(s: HttpStores, rooms: Rooms) {
     accounts,
     orchestrator,
     compilePlan,
+    costs: createCosts({ store: s.costs }),
+    charging: s.meter.charging,
     authorization: s.authorization,
     deploymentId: DEPLOYMENT_ID,
     resources: rooms.registry,

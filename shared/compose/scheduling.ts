@@ -8,7 +8,7 @@ import type { State } from "./state.ts";
 
 export const SCHEDULE_QUEUE = "schedule";
 
-export type SchedulingStores = Pick<State, "tasks" | "workers" | "clock" | "random" | "logger"> & {
+export type SchedulingStores = Pick<State, "tasks" | "workers" | "clock" | "random" | "logger" | "meter"> & {
   readonly objects: ObjectStore;
   readonly queue: MessageQueue;
 };
@@ -16,7 +16,7 @@ export type SchedulingStores = Pick<State, "tasks" | "workers" | "clock" | "rand
 export function openScheduling(s: SchedulingStores) {
   const plans = createPlans({ store: s.tasks, objects: s.objects, decodePlan });
   const hint = (h: Hint, delayMs = 0): Promise<void> => s.queue.send(SCHEDULE_QUEUE, JSON.stringify(h), { delayMs });
-  const scheduler = createTaskScheduler({
+  const rooms = createTaskScheduler({
     store: s.tasks,
     workers: s.workers,
     plans,
@@ -28,6 +28,13 @@ export function openScheduling(s: SchedulingStores) {
       if (gateway !== undefined) await s.queue.send(dispatchQueue(gateway), dispatchMessage(lease.key, recall));
     },
   });
+  /** A pass is for those that its hints name. */
+  const schedule = (hints: readonly Hint[]) =>
+    s.meter.charging(
+      hints.map((h) => h.experiment).filter((id) => id !== undefined),
+      () => rooms.schedule(hints),
+    );
+  const scheduler = { ...rooms, schedule };
   const lifecycle = createWorkerLifecycle({
     tasks: s.tasks,
     workers: s.workers,

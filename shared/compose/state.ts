@@ -1,6 +1,7 @@
 /** What every process of a deployment opens, whatever keeps its objects and messages: the table, time, chance, logs. */
 import { createDynamoAccountStore } from "#adapters/dynamodb/account-store.ts";
-import { createDynamoClient, createDynamoTable } from "#adapters/dynamodb/client.ts";
+import { type CapacityCounter, createDynamoClient, createDynamoTable } from "#adapters/dynamodb/client.ts";
+import { createDynamoCostStore } from "#adapters/dynamodb/cost-store.ts";
 import { createDynamoIdempotencyStore } from "#adapters/dynamodb/idempotency-store.ts";
 import { createDynamoInputStore } from "#adapters/dynamodb/input-store.ts";
 import { createDynamoRateLimiter } from "#adapters/dynamodb/rate-limiter.ts";
@@ -11,7 +12,9 @@ import { createDynamoWorkerStore } from "#adapters/dynamodb/worker-store.ts";
 import { createPinoLogger } from "#adapters/pino/logger.ts";
 import { createSystemClock } from "#adapters/system/clock.ts";
 import { createSystemRandom } from "#adapters/system/random.ts";
+import { createAsyncScope } from "#adapters/system/scope.ts";
 import type { Config } from "#config";
+import { createMeter, type Setting } from "#core/costs/index.ts";
 
 /** The object that everything of this installation hangs on in the authorization system. */
 export const DEPLOYMENT_ID = "airavata";
@@ -29,12 +32,20 @@ export function openState(config: Config, part: string) {
   const clock = createSystemClock();
   const random = createSystemRandom();
   const logger = createPinoLogger({ level: config.logLevel, to: "stderr", facts: { part } });
-  const table = createDynamoTable({ client: dynamoClient(config), table: config.table, clock, random });
+  const onCapacity: CapacityCounter = ({ readUnits, writeUnits, payers }) => {
+    meter.add("read-units", readUnits, payers);
+    meter.add("write-units", writeUnits, payers);
+  };
+  const table = createDynamoTable({ client: dynamoClient(config), table: config.table, clock, random, onCapacity });
+  const costs = createDynamoCostStore(table);
+  const meter = createMeter({ store: costs, scope: createAsyncScope<Setting>(), clock, random, logger });
   return {
     config,
     clock,
     random,
     logger,
+    meter,
+    costs,
     tasks: createDynamoTaskStore(table),
     workers: createDynamoWorkerStore(table),
     accounts: createDynamoAccountStore(table),

@@ -10,7 +10,7 @@ import {
   TransactionConflictException,
 } from "@aws-sdk/client-dynamodb";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createDynamoClient, createDynamoTable, meaningOf, type Write } from "#adapters/dynamodb/client.ts";
+import { createDynamoClient, createDynamoTable, meaningOf, type Used, type Write } from "#adapters/dynamodb/client.ts";
 import { keyItem, number, text } from "#adapters/dynamodb/codec.ts";
 import { absent, present } from "#adapters/dynamodb/conditions.ts";
 import type { Clock } from "#ports/clock.ts";
@@ -181,7 +181,7 @@ describe("connections", () => {
 describe.runIf(hasDynoxide)("on dynoxide", () => {
   let dynoxide: Emulator;
   let state: DynamoState;
-  const used: { readUnits: number; writeUnits: number }[] = [];
+  const used: Used[] = [];
   beforeAll(async () => {
     dynoxide = await startDynoxide();
     state = await openDynamoState({ endpoint: dynoxide.endpoint, clock: createFakeClock(), onCapacity: (u) => used.push(u) });
@@ -231,6 +231,10 @@ describe.runIf(hasDynoxide)("on dynoxide", () => {
     const more = anAssign({ segment: born.segment.post, born: true }, [{ worker: aWorker().key, hold: range(64, 128) }]);
     units.assign = await spent(() => tasks.assign(more));
     units.settle = await spent(() => tasks.settle(aSettle(more.segment.post, [...more.leases], { give: range(64, 128) })));
+    expect(used.map((u) => u.payers)).toEqual([[anExperiment().id]]);
+    used.length = 0;
+    expect(await tasks.assign(more), "the segment has another version by now").toMatchObject({ kind: "refused" });
+    expect(used, "a refused transaction costs two units an item").toEqual([{ readUnits: 0, writeUnits: 8, payers: [anExperiment().id] }]);
     console.log(`write units: ${JSON.stringify(units)}`);
     expect(units.assign).toBeLessThanOrEqual(10);
     expect(units.birth).toBeLessThanOrEqual(12);

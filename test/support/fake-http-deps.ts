@@ -5,6 +5,7 @@ import { createMemoryRateLimiter } from "../../shared/adapters/memory/rate-limit
 import { createMemoryResourceStore } from "../../shared/adapters/memory/resource-store.ts";
 import type { ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
 import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
+import { costOf } from "../../shared/core/costs/index.ts";
 import { createResourceRegistry } from "../../shared/core/resource-registry/index.ts";
 import { SchedulerError } from "../../shared/domain/error.ts";
 import type { Experiment, ExperimentState } from "../../shared/domain/experiment.ts";
@@ -204,6 +205,8 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
       return orchestrator;
     },
     compilePlan,
+    costs: { of: async () => costOf({ "write-units": 1_500_000 }) },
+    charging: (_payers, work) => work(),
     authorization: {
       check: async (subject, permission, object) => {
         if (object.type === "deployment") return subject.id === ADMIN.id && permission === "administer";

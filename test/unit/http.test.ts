@@ -69,6 +69,7 @@ describe("answers", () => {
       const response = await send(
         "GET",
         route.path.replace(/\{(\w+)\}/g, (_, key: string) => values[key] ?? ""),
+        { as: ADMIN },
       );
       const text = await response.text();
       expect(JSON.parse(text)).toEqual(route.success.json.parse(JSON.parse(text)));

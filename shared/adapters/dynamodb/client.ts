@@ -27,12 +27,13 @@ import {
   UpdateItemCommand,
 } from "@aws-sdk/client-dynamodb";
 import { assert, SchedulerError } from "#domain/error.ts";
+import type { ExperimentId } from "#domain/id.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Random } from "#ports/random.ts";
 import type { Refuser, WriteOutcome } from "#ports/task-store.ts";
 import { type Item, keyItem } from "./codec.ts";
 import { type Fragment, namesIn } from "./conditions.ts";
-import type { ItemKey } from "./keys.ts";
+import { experimentIn, isCost, type ItemKey } from "./keys.ts";
 import * as limits from "./limits.ts";
 
 export interface ClientOptions {
@@ -64,15 +65,23 @@ export function createDynamoClient(options: ClientOptions = {}): DynamoDBClient 
   return new DynamoDBClient(config);
 }
 
-/** Request units of one request: reads and writes as DynamoDB bills them. */
-export type CapacityCounter = (used: { readonly readUnits: number; readonly writeUnits: number }) => void;
+/**
+ * Request units of one request: reads and writes as DynamoDB bills them, and the experiments that its keys name. Amazon bills
+ * a refused write like one that was applied and says nothing of it: taken to be one unit for each item, two in a transaction.
+ */
+export interface Used {
+  readonly readUnits: number;
+  readonly writeUnits: number;
+  readonly payers: readonly ExperimentId[];
+}
+export type CapacityCounter = (used: Used) => void;
 
 export interface TableOptions {
   readonly client: DynamoDBClient;
   readonly table: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** Given: every request asks for its ConsumedCapacity. */
+  /** Given: every request asks for its ConsumedCapacity. Not told of items of cost. */
   readonly onCapacity?: CapacityCounter;
 }
 
@@ -111,9 +120,11 @@ export function createDynamoTable(options: TableOptions): DynamoTable {
     table,
     random,
     metered: onCapacity === undefined ? {} : { ReturnConsumedCapacity: "TOTAL" },
-    count: (kind, used) => {
-      const units = [used ?? []].flat().reduce((sum, c) => sum + (c.CapacityUnits ?? 0), 0);
-      onCapacity?.({ readUnits: kind === "read" ? units : 0, writeUnits: kind === "write" ? units : 0 });
+    count: (kind, used, hashes) => {
+      if (onCapacity === undefined || hashes.some(isCost)) return;
+      const units = typeof used === "number" ? used : [used ?? []].flat().reduce((sum, c) => sum + (c.CapacityUnits ?? 0), 0);
+      const payers = [...new Set(hashes.map(experimentIn))].filter((id) => id !== undefined);
+      onCapacity({ readUnits: kind === "read" ? units : 0, writeUnits: kind === "write" ? units : 0, payers });
     },
     pause: (attempt) => clock.sleep(random.next() * Math.min(limits.RETRY_CAP_MS, limits.RETRY_BASE_MS * 2 ** attempt)),
   };
@@ -133,7 +144,12 @@ interface Requests {
   readonly table: string;
   readonly random: Random;
   readonly metered: { readonly ReturnConsumedCapacity?: "TOTAL" };
-  readonly count: (kind: "read" | "write", used: ConsumedCapacity | readonly ConsumedCapacity[] | undefined) => void;
+  /** `hashes`: partition keys that the request names. */
+  readonly count: (
+    kind: "read" | "write",
+    used: ConsumedCapacity | readonly ConsumedCapacity[] | number | undefined,
+    hashes: readonly string[],
+  ) => void;
   readonly pause: (attempt: number) => Promise<void>;
 }
 
@@ -158,7 +174,7 @@ async function get(requests: Requests, key: ItemKey): Promise<Item | undefined> 
   const { client, table, metered, count } = requests;
   const input = { TableName: table, Key: keyItem(key), ConsistentRead: true, ...metered };
   const answer = await reading(requests, () => client.send(new GetItemCommand(input)));
-  count("read", answer.ConsumedCapacity);
+  count("read", answer.ConsumedCapacity, [key.pk]);
   return answer.Item;
 }
 
@@ -181,7 +197,8 @@ async function getBatch(requests: Requests, keys: readonly ItemKey[]): Promise<I
     if (attempt > 0) await pause(attempt);
     const input = { RequestItems: { [table]: { ConsistentRead: true, Keys: pending } }, ...metered };
     const answer = await reading(requests, () => client.send(new BatchGetItemCommand(input)));
-    count("read", answer.ConsumedCapacity);
+    const hashes = pending.map((key) => key.pk?.S ?? "");
+    count("read", answer.ConsumedCapacity, hashes);
     found.push(...(answer.Responses?.[table] ?? []));
     pending = answer.UnprocessedKeys?.[table]?.Keys ?? [];
   }
@@ -191,7 +208,9 @@ async function getBatch(requests: Requests, keys: readonly ItemKey[]): Promise<I
 async function query(requests: Requests, input: Omit<QueryCommandInput, "TableName">): Promise<IndexPage> {
   const { client, table, metered, count } = requests;
   const answer = await reading(requests, () => client.send(new QueryCommand({ TableName: table, ...input, ...metered })));
-  count("read", answer.ConsumedCapacity);
+  const values = Object.values(input.ExpressionAttributeValues ?? {});
+  const hashes = values.flatMap(({ S }) => (S === undefined ? [] : [S]));
+  count("read", answer.ConsumedCapacity, hashes);
   return { items: answer.Items ?? [], ...(answer.LastEvaluatedKey === undefined ? {} : { last: answer.LastEvaluatedKey }) };
 }
 
@@ -215,14 +234,18 @@ async function writing<T>({ pause }: Requests, send: () => Promise<T>, refusal: 
 
 type Unknown = { readonly kind: "unknown" };
 
+const hashOf = (write: Write): string => (write.kind === "put" ? (write.item.pk?.S ?? "") : write.key.pk);
+
 function writeOne(requests: Requests, write: Write): Promise<ItemOutcome> {
+  const hashes = [hashOf(write)];
   const refusal = (error: unknown): ItemOutcome | undefined => {
     if (!(error instanceof ConditionalCheckFailedException)) return undefined;
+    requests.count("write", 1, hashes);
     return { kind: "refused", ...(error.Item === undefined ? {} : { item: error.Item }) };
   };
   const send = async (): Promise<ItemOutcome> => {
     const answer = await sendWrite(requests, write);
-    requests.count("write", answer.ConsumedCapacity);
+    requests.count("write", answer.ConsumedCapacity, hashes);
     return { kind: "done", ...(answer.Attributes === undefined ? {} : { item: answer.Attributes }) };
   };
   return writing(requests, send, refusal);
@@ -232,7 +255,9 @@ function transact(requests: Requests, writes: readonly Write[]): Promise<WriteOu
   const { client, table, random, metered, count } = requests;
   assert(writes.length <= limits.TRANSACTION_ITEMS_HARD_MAX, "a transaction has at most 100 items");
   const items = writes.map((w) => transactItem(table, w));
+  const hashes = writes.map(hashOf);
   const refusal = (error: unknown): WriteOutcome | undefined => {
+    if (error instanceof TransactionCanceledException) count("write", 2 * writes.length, hashes);
     const refuser = refuserOf(error, writes);
     return refuser === undefined ? undefined : { kind: "refused", by: refuser.by, index: refuser.index };
   };
@@ -240,7 +265,7 @@ function transact(requests: Requests, writes: readonly Write[]): Promise<WriteOu
     const token = Buffer.from(random.bytes(TOKEN_BYTES)).toString("hex");
     const once = async (): Promise<WriteOutcome> => {
       const answer = await client.send(new TransactWriteItemsCommand({ TransactItems: items, ClientRequestToken: token, ...metered }));
-      count("write", answer.ConsumedCapacity);
+      count("write", answer.ConsumedCapacity, hashes);
       return { kind: "done" };
     };
     try {

@@ -114,6 +114,8 @@ export const absentOrExpired = (nowMs: number): Fragment =>
   of("attribute_not_exists(#pk) OR #expires <= :nowMs", { ":nowMs": number(nowMs) });
 export const absentOrFormat = (version: number): Fragment =>
   of("attribute_not_exists(#pk) OR #format = :format", { ":format": number(version) });
+export const absentOrBefore = (sequence: number): Fragment =>
+  of("attribute_not_exists(#pk) OR #seq < :newSeq", { ":newSeq": number(sequence) });
 /** Of a key: still taken by the one that took it with this nonce. */
 export const isUnansweredOf = (nonce: string): Fragment =>
   of("#nonce = :nonce AND attribute_not_exists(#status)", { ":nonce": text(nonce) });

@@ -18,6 +18,7 @@
  * | input       | IN#<e>#<i>           | <digest>     |                                | get; by experiment for deletion             |
  * | answer      | AN#<digest>          | AN           |                                | get; ttl                                    |
  * | rate        | RL#<digest>          | RL           |                                | update only; ttl                            |
+ * | cost        | CO#<payer>           | <writer>     |                                | query of the partition, summed; ttl         |
  * | format      | FORMAT               | FORMAT       |                                | conditional put when the table is opened    |
  *
  * Indexes are KEYS_ONLY: an update that leaves their attributes alone costs nothing there. `live` and `open` sort
@@ -28,10 +29,11 @@
  * has room: every settlement puts the worker back, and a heartbeat takes a full one out under the condition that it is full.
  */
 import { createHash } from "node:crypto";
-import type { ExperimentId, GatewayId, UserId, WorkerId } from "#domain/id.ts";
+import { type ExperimentId, type GatewayId, parseId, type UserId, type WorkerId } from "#domain/id.ts";
 import type { LeaseKey } from "#domain/lease.ts";
 import type { SegmentKey } from "#domain/segment.ts";
 import { type WorkerKey, workerName } from "#domain/worker.ts";
+import type { Payer } from "#ports/cost-store.ts";
 
 export interface ItemKey {
   readonly pk: string;
@@ -77,6 +79,15 @@ export function segmentOf(pk: string): SegmentKey {
 
 export const experimentOf = (pk: string): ExperimentId => pk.split("#")[1] as ExperimentId;
 
+const OF_EXPERIMENT = /^(?:E|Q|IN|CO)#(exp_[0-9a-z]{26})(?:#|$)/;
+/** The experiment that an item, or an entry of an index, is part of. */
+export const experimentIn = (hash: string): ExperimentId | undefined => {
+  const id = OF_EXPERIMENT.exec(hash)?.[1] ?? hash;
+  return parseId("experiment", id);
+};
+/** What has been metered: its writes are counted by whoever writes them. */
+export const isCost = (pk: string): boolean => pk.startsWith(COST_PREFIX);
+
 export const headKey = (id: WorkerId): ItemKey => ({ pk: `WK#${id}`, sk: "HEAD" });
 export const workerKey = (k: WorkerKey): ItemKey => ({ pk: `WK#${workerName(k)}`, sk: "W" });
 export function workerOf(pk: string): WorkerKey {
@@ -98,6 +109,9 @@ export function inputKey(experiment: ExperimentId, storage: string, path: string
   return { pk: `IN#${experiment}#${shardOf(digest, INPUT_SHARDS)}`, sk: digest };
 }
 export const answerKey = (user: string, key: string): ItemKey => ({ pk: `AN#${digestOf(user, key)}`, sk: "AN" });
+
+const COST_PREFIX = "CO#";
+export const costKey = (payer: Payer, writer: string): ItemKey => ({ pk: `${COST_PREFIX}${payer}`, sk: writer });
 
 export const rateKey = (who: string): ItemKey => ({ pk: `RL#${digestOf(who)}`, sk: "RL" });
 
