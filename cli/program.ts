@@ -154,4 +154,8 @@ export function addCommands(program: Command, around: Surroundings): void {
   leaf(register, around, async () => (await import("./resource.ts")).register);
   const worker = program.command("worker").description("workers");
   leaf(worker.command("list").description("workers that are known now"), around, async () => (await import("./resource.ts")).workers);
+  const admin = program.command("admin [args...]").description("operate an installation on its machine: status, backup, verify, restore");
+  // Its options are read by that program.
+  admin.helpOption(false).allowUnknownOption();
+  admin.action(async () => around.done(await (await import("./admin.ts")).runAdmin(admin.args)));
 }

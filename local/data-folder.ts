@@ -3,25 +3,28 @@
  *
  * - One supervisor at a time: `lock` names it by process id and start time, so that a process which got the same id
  *   later is not taken for it, and a lock left by kill -9 or a power cut is taken over.
- * - `format.json` carries the version of what lies here. An unknown version, or a folder that is not ours, is refused.
+ * - `format.json` carries the version of what lies here. An older one is migrated (migration.ts); a newer or unknown
+ *   one, or a folder that is not ours, is refused.
  */
 import { execFileSync } from "node:child_process";
 import { linkSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import { SchedulerError } from "#domain/error.ts";
-
-export const DATA_FORMAT_VERSION = 1;
+import { formatText, migrate, tidyMigrations, writeWhole } from "./migration.ts";
+import { DATA_FORMAT_VERSION, MIGRATIONS } from "./migrations.ts";
 
 export interface DataFolder {
   readonly path: string;
   readonly logs: string;
+  /** What only a running system needs; never part of a backup. */
+  readonly run: string;
   /** Gives up the lock. */
   release(): void;
 }
 
 /** Makes the folder where there is none. Errors: `conflict` (in use), `version-mismatch` (not ours to read). */
-export function openDataFolder(path: string): DataFolder {
+export function openDataFolder(path: string, print: (line: string) => void = () => {}): DataFolder {
   mkdirSync(path, { recursive: true, mode: 0o700 });
   const lock = join(path, "lock");
   const mine = takeLock(lock, path);
@@ -29,10 +32,10 @@ export function openDataFolder(path: string): DataFolder {
     if (readText(lock) === mine) rmSync(lock, { force: true });
   };
   try {
-    checkFormat(path);
-    const logs = join(path, "logs");
-    mkdirSync(logs, { recursive: true });
-    return { path, logs, release };
+    checkFormat(path, print);
+    const [logs, run] = [join(path, "logs"), join(path, "run")];
+    for (const folder of [logs, run]) mkdirSync(folder, { recursive: true, mode: 0o700 });
+    return { path, logs, run, release };
   } catch (error) {
     release();
     throw error;
@@ -123,38 +126,54 @@ function startByPs(pid: number): string | undefined {
   }
 }
 
-function checkFormat(folder: string): void {
+function checkFormat(folder: string, print: (line: string) => void): void {
   const path = join(folder, "format.json");
   const text = readText(path);
   if (text === undefined) {
-    const others = readdirSync(folder).filter((name) => !name.startsWith("lock"));
+    const others = readdirSync(folder).filter((name) => !/^(lock|format\.json)/.test(name));
     if (others.length > 0) {
       throw new SchedulerError(
         "version-mismatch",
         `${folder} holds files but no format.json, so it is no data folder of ours: choose another with --data-dir`,
       );
     }
-    const draft = `${path}.${process.pid}`;
-    writeFileSync(draft, `${JSON.stringify({ version: DATA_FORMAT_VERSION })}\n`);
-    renameSync(draft, path);
+    writeWhole(path, formatText(DATA_FORMAT_VERSION));
     return;
   }
-  const version = versionOf(text);
-  if (version !== DATA_FORMAT_VERSION) {
+  const version = readFormat(text);
+  if (version === undefined) {
     throw new SchedulerError(
       "version-mismatch",
-      `${folder} has data of format ${version ?? "unknown"}, this program reads ${DATA_FORMAT_VERSION}: use the version that wrote it, or choose another folder with --data-dir`,
+      `${path} is damaged, so nobody knows what lies there: restore the folder from a backup, or choose another with --data-dir`,
     );
   }
+  if (version > DATA_FORMAT_VERSION) {
+    throw new SchedulerError(
+      "version-mismatch",
+      `${folder} was written by a newer release (data format ${version}, this one reads up to ${DATA_FORMAT_VERSION}): ` +
+        "install that release, or choose another folder with --data-dir",
+    );
+  }
+  migrate({ folder, version, steps: MIGRATIONS, print });
+  tidyMigrations(folder, DATA_FORMAT_VERSION);
 }
 
-function versionOf(text: string): number | undefined {
+/** The version in the text of a `format.json`; `undefined` when there is none to be had from it. */
+export function readFormat(text: string): number | undefined {
   try {
     const { version } = JSON.parse(text) as { version?: unknown };
-    return typeof version === "number" ? version : undefined;
+    return typeof version === "number" && Number.isInteger(version) && version >= 1 ? version : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Who has the folder open now, in words; `undefined` when nobody has. */
+export function whoHolds(folder: string): string | undefined {
+  const text = readText(join(folder, "lock"));
+  if (text === undefined || !isHeld(text)) return undefined;
+  const holder = parseHolder(text);
+  return `process ${holder?.pid}${holder?.host === hostname() ? "" : ` on ${holder?.host}`}`;
 }
 
 function linkIfFree(from: string, to: string): boolean {
@@ -167,7 +186,7 @@ function linkIfFree(from: string, to: string): boolean {
   }
 }
 
-function readText(path: string): string | undefined {
+export function readText(path: string): string | undefined {
   try {
     return readFileSync(path, "utf8");
   } catch (error) {

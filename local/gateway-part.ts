@@ -96,7 +96,7 @@ async function main(): Promise<void> {
   );
   for (let n = 1; n <= Number(process.env.AIRAVATA_WORKERS ?? "0"); n++) {
     const { token } = await rooms.lifecycle.issueToken("local", TOKEN_LIFETIME_MS);
-    writeFileSync(join(e.config.dataDir, `worker-${n}.token`), token, { mode: 0o600 });
+    writeFileSync(join(e.config.dataDir, "run", `worker-${n}.token`), token, { mode: 0o600 });
   }
 
   const stop = new AbortController();

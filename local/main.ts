@@ -8,7 +8,7 @@
  *   worker-N       agents
  */
 import { execFile, spawn } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
@@ -18,6 +18,7 @@ import { openDataFolder } from "./data-folder.ts";
 import { dynoxidePart, freePort } from "./dynoxide.ts";
 import { checkExample, EXAMPLE_FILE } from "./example.ts";
 import { ensureKeyFile } from "./key-file.ts";
+import { PARTS_FILE, writePartStates } from "./part-states.ts";
 import { createSupervisor, type Known, type Part, superviseUntilSignal } from "./supervisor.ts";
 
 const PROJECT = resolve(import.meta.dirname, "..");
@@ -74,6 +75,8 @@ async function parts(options: Options): Promise<Part[]> {
   ensureKeyFile(join(dataDir, "spicedb.key"));
   const outside = process.env.AIRAVATA_DYNAMODB_ENDPOINT;
   const database = outside === undefined ? [await dynoxidePart({ dbPath: join(dataDir, "state.db"), port: 0 })] : [];
+  // The engine would leave it open to all; what it puts beside it takes this file's mode.
+  if (outside === undefined) closeSync(openSync(join(dataDir, "state.db"), "a", 0o600));
   const objectsPort = await freePort();
   const httpPort = await freeHttpPort(options.port);
   const settings = (known: Known) => ({
@@ -92,7 +95,7 @@ async function parts(options: Options): Promise<Part[]> {
       return node(
         "worker/agent/main.ts",
         ...["--gateway", `127.0.0.1:${ready.get("gateway")?.port}`, "--ca", join(dataDir, "authority", "ca.pem")],
-        ...(joined ? [] : ["--token-file", join(dataDir, `worker-${n}.token`)]),
+        ...(joined ? [] : ["--token-file", join(dataDir, "run", `worker-${n}.token`)]),
         ...["--state-dir", stateDir, "--cache-dir", join(dataDir, "cache"), "--slots", String(options.slots)],
       );
     },
@@ -182,12 +185,17 @@ async function main(): Promise<number> {
     process.stdout.write(USAGE);
     return 0;
   }
-  const folder = openDataFolder(options.dataDir);
   const print = (text: string) => process.stdout.write(`${text}\n`);
+  const folder = openDataFolder(options.dataDir, print);
   try {
     const first = !existsSync(join(options.dataDir, "state.db"));
     print(`starting in ${options.dataDir}`);
-    const supervisor = createSupervisor({ parts: await parts(options), logFolder: folder.logs, print });
+    const supervisor = createSupervisor({
+      parts: await parts(options),
+      logFolder: folder.logs,
+      print,
+      tell: (states) => writePartStates(join(folder.run, PARTS_FILE), states),
+    });
     let failed = false;
     const code = await superviseUntilSignal(supervisor, (ready) => {
       const url = String(ready.get("functions")?.url);

@@ -18,6 +18,8 @@ export interface PartEnd {
 }
 
 export interface PartProcess {
+  /** `undefined` when it could not be started. */
+  readonly pid: number | undefined;
   /** `undefined` when it ended before it was ready. Never rejects. */
   readonly ready: Promise<ReadyFacts | undefined>;
   /** Never rejects. Nothing of the part runs any more, processes that it left behind in its group included. */
@@ -74,6 +76,7 @@ export function startPart(run: PartRun): PartProcess {
     return { code, signal, failure: error ?? failure, lastErrors };
   });
   return {
+    pid: child.pid,
     ready: ready.promise,
     ended,
     async stop(graceMs) {

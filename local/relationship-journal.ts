@@ -5,10 +5,14 @@
  * It holds the current relationships, one row each, not a log of requests: it never needs compaction, and replaying
  * can't meet a precondition that no longer holds.
  */
+import { closeSync, openSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import { v1 } from "@authzed/authzed-node";
 
 export const JOURNAL_VERSION = 1;
+
+/** A backup that opens or leaves the file holds it for moments. */
+const BUSY_MS = 5_000;
 
 export interface JournalChange {
   readonly put: readonly v1.Relationship[];
@@ -36,7 +40,14 @@ export class JournalLost extends Error {
 
 /** Opens or creates the file. Throws when another process has it open or its version is not ours. */
 export function openRelationshipJournal(path: string): RelationshipJournal {
-  const db = openDatabase(path);
+  const claim = claimEngine(path);
+  let db: DatabaseSync;
+  try {
+    db = openDatabase(path);
+  } catch (error) {
+    claim.close();
+    throw error;
+  }
   const put = db.prepare(
     "INSERT INTO relationship (name, message) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET message = excluded.message",
   );
@@ -76,8 +87,26 @@ export function openRelationshipJournal(path: string): RelationshipJournal {
 
     note: (name, text) => void putNote.run(name, text),
     readNote: (name) => getNote.get(name)?.text as string | undefined,
-    close: () => db.close(),
+    close() {
+      db.close();
+      claim.close();
+    },
   };
+}
+
+/**
+ * Two engines over one journal would each miss what the other was told, and a backup has to read it meanwhile: so the
+ * claim is a lock of its own, on an empty database beside the journal. The kernel gives it up with the process.
+ */
+function claimEngine(path: string): DatabaseSync {
+  const claim = new DatabaseSync(`${path}-engine`);
+  try {
+    claim.exec("PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE");
+    return claim;
+  } catch (cause) {
+    claim.close();
+    throw new Error(`${path} is in use by another authorization engine: stop it first`, { cause });
+  }
 }
 
 /** `type:id#relation@type:id#relation`: what makes a relationship the same one, whatever its caveat or expiry. */
@@ -88,10 +117,10 @@ export function relationshipName(r: v1.Relationship): string {
 }
 
 function openDatabase(path: string): DatabaseSync {
-  const db = new DatabaseSync(path);
+  closeSync(openSync(path, "a", 0o600));
+  const db = new DatabaseSync(path, { timeout: BUSY_MS });
   try {
-    // Exclusive: two engines over one journal would each miss what the other was told.
-    db.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; BEGIN EXCLUSIVE; COMMIT");
+    db.exec("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL");
     const version = db.prepare("PRAGMA user_version").get()?.user_version;
     if (version === 0) {
       db.exec(
@@ -105,9 +134,6 @@ function openDatabase(path: string): DatabaseSync {
     return db;
   } catch (cause) {
     db.close();
-    if (cause instanceof Error && /locked|busy/i.test(cause.message)) {
-      throw new Error(`${path} is in use by another authorization engine: stop it first`, { cause });
-    }
     throw cause;
   }
 }

@@ -15,6 +15,7 @@ import { assert } from "#domain/error.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { ReadyFacts } from "./child.ts";
 import { type LogFile, openLogFile } from "./log-file.ts";
+import type { PartState } from "./part-states.ts";
 import { type Command, describeEnd, type PartEnd, type PartProcess, startPart } from "./part-process.ts";
 import { decideRestart, RESTART_POLICY, type RestartPolicy } from "./restart-policy.ts";
 
@@ -44,6 +45,10 @@ export interface SupervisorOptions {
   readonly logFolder: string;
   readonly print: (line: string) => void;
   readonly policy?: RestartPolicy;
+  /** Told of all parts at each change. */
+  readonly tell?: (states: readonly PartState[]) => void;
+  /** Why a part that ends again and again is not given up now (a full disk), or nothing. */
+  readonly holdOn?: () => string | undefined;
   /** A jump of the wall clock changes at most how one crash is counted. */
   readonly clock?: Clock;
 }
@@ -72,6 +77,10 @@ interface Place {
   process: PartProcess | undefined;
   facts: ReadyFacts | undefined;
   crashes: number;
+  state: PartState["state"];
+  sinceMs: number;
+  restarts: number;
+  reason: string | undefined;
   stopped: Promise<void> | undefined;
 }
 
@@ -131,6 +140,10 @@ class Supervision implements Supervisor {
       process: undefined,
       facts: undefined,
       crashes: 0,
+      state: "waiting",
+      sinceMs: this.#clock.now(),
+      restarts: 0,
+      reason: undefined,
       stopped: undefined,
     };
     for (const leader of leaders) leader.followers.push(place);
@@ -155,29 +168,44 @@ class Supervision implements Supervisor {
     const command = place.part.command({ ready: factsOf(place.leaders), previous: place.facts });
     const output = (chunk: Uint8Array) => place.log.write(chunk);
     place.process = startPart({ ...command, output, readyWithinMs, ...(parseReady && { parseReady }) });
+    this.#enter(place, "starting");
     const facts = await place.process.ready;
     if (facts !== undefined) {
       place.facts = facts;
+      this.#enter(place, "ready");
       place.firstReady.resolve();
       this.#options.print(`${name}: ready${describeFacts(facts)}`);
     }
     const end = await place.process.ended;
     place.process = undefined;
+    this.#enter(place, "ended");
     return end;
+  }
+
+  #enter(place: Place, state: PartState["state"]): void {
+    place.state = state;
+    place.sinceMs = this.#clock.now();
+    this.#options.tell?.([...this.#places.values()].map(stateOf));
   }
 
   /** S2. */
   async #afterCrash(place: Place, end: PartEnd, livedMs: number): Promise<void> {
     const { name } = place.part;
     const decision = decideRestart(place.crashes, livedMs, this.#options.policy ?? RESTART_POLICY);
-    place.crashes = decision.crashes;
-    if (decision.kind === "give-up") {
+    const policy = this.#options.policy ?? RESTART_POLICY;
+    const borne = decision.kind === "give-up" ? this.#options.holdOn?.() : undefined;
+    place.crashes = borne === undefined ? decision.crashes : policy.fastCrashesMax;
+    place.restarts++;
+    place.reason = `${describeEnd(end)}${end.lastErrors.length === 0 ? "" : `: ${end.lastErrors.at(-1)}`}`;
+    if (decision.kind === "give-up" && borne === undefined) {
       this.#giveUp(`${name} ended ${decision.crashes} times in a row, last by ${describeEnd(end)}${describeErrors(end)}`);
       return;
     }
-    const pause = `${decision.delayMs / 1000} s`;
-    this.#options.print(`${name}: ended by ${describeEnd(end)}, starting again in ${pause}${describeErrors(end)}`);
-    await this.#clock.sleep(decision.delayMs, this.#stopping.signal);
+    const delayMs = decision.kind === "give-up" ? policy.delayMsMax : decision.delayMs;
+    const because = borne === undefined ? "" : ` (${borne})`;
+    this.#options.print(`${name}: ended by ${describeEnd(end)}, starting again in ${delayMs / 1000} s${because}${describeErrors(end)}`);
+    this.#enter(place, "pausing");
+    await this.#clock.sleep(delayMs, this.#stopping.signal);
   }
 
   #giveUp(why: string): void {
@@ -243,6 +271,16 @@ function inOrder(parts: readonly Part[]): Part[] {
   for (const part of parts) place(part, []);
   return [...ordered];
 }
+
+const stateOf = ({ part, state, process, restarts, sinceMs, reason, facts }: Place): PartState => ({
+  name: part.name,
+  state,
+  pid: process?.pid,
+  restarts,
+  since: new Date(sinceMs).toISOString(),
+  reason,
+  facts: facts ?? {},
+});
 
 const factsOf = (places: readonly Place[]): ReadonlyMap<string, ReadyFacts> => new Map(places.map((p) => [p.part.name, p.facts ?? {}]));
 

@@ -12,6 +12,7 @@ import { openDataFolder, startOf } from "../../local/data-folder.ts";
 import { dynoxidePart, findDynoxide, parseDynoxideReady, startDynoxide } from "../../local/dynoxide.ts";
 import { openLogFile } from "../../local/log-file.ts";
 import { decideRestart, RESTART_POLICY } from "../../local/restart-policy.ts";
+import type { PartState } from "../../local/part-states.ts";
 import { createSupervisor, type Known, type Part, type Supervisor } from "../../local/supervisor.ts";
 
 const PART = fileURLToPath(new URL("../support/part.ts", import.meta.url));
@@ -107,6 +108,30 @@ describe("the supervisor", () => {
     expect(printed.at(-1)).toMatch(/^giving up: b ended 4 times/);
     expect(happened()).toContain("a stopped");
     expect(happened().filter((e) => e.startsWith("b started"))).toHaveLength(4);
+  });
+
+  test("holds on to a crashing part while there is a reason to, with the longest pause, and tells where each part is", async () => {
+    let told: readonly PartState[] = [];
+    let full = true;
+    supervisor = createSupervisor({
+      parts: [aPart("a"), aPart("b", ["--exit", "3", "--complaint", "no room"], { after: ["a"] })],
+      logFolder: folder,
+      print: (line) => printed.push(line),
+      policy: QUICK,
+      tell: (states) => (told = states),
+      holdOn: () => (full ? "the disk is full" : undefined),
+    });
+    void supervisor.start();
+    await expect
+      .poll(() => printed.filter((line) => line.includes("again in 0.02 s (the disk is full)")).length, { timeout: 8_000 })
+      .toBeGreaterThan(1);
+    expect(told.map((p) => [p.name, p.restarts > 4, p.reason])).toEqual([
+      ["a", false, undefined],
+      ["b", true, "exit code 3: no room"],
+    ]);
+    expect(told[0]).toMatchObject({ state: "ready", pid: pidOf("a"), facts: { port: pidOf("a") } });
+    full = false;
+    expect(await supervisor.ended).toMatch(/^b ended 4 times in a row/);
   });
 
   test("kills a part that does not stop when asked", async () => {
@@ -237,7 +262,7 @@ describe("the data folder", () => {
     expect(open).toThrow(new RegExp(`in use by process ${process.pid}: stop that process, or choose another folder with --data-dir`));
     first.release();
     open().release();
-    expect(readFileSync(join(folder, "data", "format.json"), "utf8")).toBe('{"version":1}\n');
+    expect(readFileSync(join(folder, "data", "format.json"), "utf8")).toBe('{"version":2}\n');
   });
 
   test("a lock whose process is gone, or is another one under the same id, is taken over", () => {
@@ -267,10 +292,18 @@ describe("the data folder", () => {
     expect(readdirSync(join(folder, "data"))).toContain("lock");
   });
 
-  test.each(['{"version":2}', "{}", "rubbish", ""])("the format %j is refused and the lock given back", (text) => {
+  test.each([
+    ['{"version":3}', /written by a newer release \(data format 3, this one reads up to 2\): install that release/],
+    ['{"version":0}', /damaged.*restore the folder from a backup/],
+    ['{"version":1.5}', /damaged/],
+    ['{"version":"1"}', /damaged/],
+    ["{}", /damaged/],
+    ["rubbish", /damaged/],
+    ["", /damaged/],
+  ])("the format %j is refused and the lock given back", (text, why) => {
     open().release();
     put("format.json", text);
-    expect(open).toThrow(/has data of format (2|unknown), this program reads 1/);
+    expect(open).toThrow(why);
     expect(readdirSync(join(folder, "data"))).not.toContain("lock");
   });
 

@@ -4,6 +4,7 @@
  * - An object is written to `tmp/` and then hard-linked to its name: the link is the put-if-absent, atomic in the
  *   kernel, and nobody ever sees half an object. What a killed process leaves in `tmp/` goes at the next open.
  * - A put that was answered survives kill -9. It survives a power cut only with `syncToDisk`, which costs two fsyncs.
+ * - While a backup copies the folder, `remove` throws `unavailable` (removal-hold.ts).
  * - `putStream` checks size and SHA-256 while it writes: bytes get a name only after their checksum is right (D1).
  */
 import { createHash, randomUUID } from "node:crypto";
@@ -16,6 +17,7 @@ import type { Clock } from "#ports/clock.ts";
 import type { ObjectInfo, ObjectStore } from "#ports/object-store.ts";
 import { fileBytes, walkObjects } from "./object-listing.ts";
 import { checkKey, checkPrefix, filePieces } from "./object-path.ts";
+import { isAlive, isHeld } from "./removal-hold.ts";
 import { type ExpectedBody, signGrant } from "./signed-url.ts";
 
 const FORMAT = "airavata-objects 1\n";
@@ -123,6 +125,8 @@ class FolderStore implements FileObjectStore {
   async remove(key: string): Promise<void> {
     await guarded(async () => {
       const path = this.#path(key);
+      if (await isHeld(this.#options.folder))
+        throw new SchedulerError("unavailable", "a backup is being made: objects are removed when it is done");
       await unlink(path).catch(ignoreMissing);
       await this.#pruneFolders(dirname(path));
     });
@@ -251,14 +255,6 @@ async function sweepLeftovers(folder: string, nowMs: number): Promise<void> {
     } catch (error) {
       if (codeOf(error) !== "ENOENT") throw error; // another process swept it first
     }
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return codeOf(error) !== "ESRCH";
   }
 }
 
