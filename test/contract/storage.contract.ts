@@ -1,4 +1,5 @@
 /** What every Storage must do; run against the memory model and each real adapter. */
+import { createHash } from "node:crypto";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Storage } from "#ports/storage.ts";
 
@@ -16,6 +17,12 @@ export async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {
   return Buffer.concat(chunks).toString();
 }
 
+export async function* bytesOf(...texts: readonly string[]): AsyncGenerator<Uint8Array> {
+  for (const text of texts) yield Buffer.from(text);
+}
+
+const sha256 = (text: string): string => createHash("sha256").update(text).digest("hex");
+
 export function describeStorage(name: string, make: () => Promise<StorageSubject>): void {
   describe(`Storage: ${name}`, () => {
     let made: StorageSubject;
@@ -26,6 +33,47 @@ export function describeStorage(name: string, make: () => Promise<StorageSubject
     describe("files", () => fileCases(() => made));
     describe("folders", () => folderCases(() => made));
     describe("paths", () => pathCases(() => made));
+    describe("writing", () => writeCases(() => made));
+  });
+}
+
+function writeCases(made: () => StorageSubject): void {
+  it("puts a file with the folders on the way, and says what it holds", async () => {
+    const { subject } = made();
+    const written = await subject.write("/a/b/file", bytesOf("hé", "llo"), { replace: false });
+    expect(written).toMatchObject({ path: "/a/b/file", kind: "file", bytes: 6, sha256: sha256("héllo") });
+    expect(await textOf(await subject.read("/a/b/file"))).toBe("héllo");
+    expect(await subject.stat("/a/b/file")).toMatchObject({ stamp: written.stamp });
+  });
+
+  it("keeps what is there unless it may be replaced", async () => {
+    const { subject, write } = made();
+    await write("/file", "old");
+    await expect(subject.write("/file", bytesOf("new"), { replace: false })).rejects.toMatchObject({ kind: "conflict" });
+    expect(await textOf(await subject.read("/file"))).toBe("old");
+    await subject.write("/file", bytesOf("new"), { replace: true });
+    expect(await textOf(await subject.read("/file"))).toBe("new");
+  });
+
+  it("refuses content with another checksum than announced, and changes nothing", async () => {
+    const { subject, write } = made();
+    await write("/file", "old");
+    const expected = { sha256: sha256("announced") };
+    for (const path of ["/file", "/other"]) {
+      const options = { replace: true, expect: expected };
+      await expect(subject.write(path, bytesOf("else"), options)).rejects.toMatchObject({ kind: "integrity" });
+    }
+    expect(await textOf(await subject.read("/file"))).toBe("old");
+    expect(await subject.stat("/other")).toBeUndefined();
+    await subject.write("/file", bytesOf("announced"), { replace: true, expect: expected });
+  });
+
+  it("takes no folder for a file and no file for a folder", async () => {
+    const { subject, write } = made();
+    await write("/folder/file", "x");
+    for (const path of ["/folder", "/folder/file/below", "/"])
+      await expect(subject.write(path, bytesOf("new"), { replace: true })).rejects.toMatchObject({ kind: "conflict" });
+    expect(await textOf(await subject.read("/folder/file"))).toBe("x");
   });
 }
 

@@ -1,16 +1,16 @@
 import { execFileSync } from "node:child_process";
-import { chmod, mkdir, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readdir, rename, rm, symlink, utimes, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createMemoryStorage } from "#adapters/memory/storage.ts";
 import { createPosixStorage } from "#adapters/posix/storage.ts";
 import type { Storage } from "#ports/storage.ts";
 import { makeFolder, type TestFolder } from "../support/test-folder.ts";
-import { describeStorage, textOf } from "./storage.contract.ts";
+import { bytesOf, describeStorage, textOf } from "./storage.contract.ts";
 
 describeStorage("memory", async () => {
   const subject = createMemoryStorage();
-  const write = async (path: string, text: string): Promise<void> => subject.write(path, Buffer.from(text));
+  const write = async (path: string, text: string): Promise<void> => subject.place(path, Buffer.from(text));
   return { subject, dispose: async () => {}, write, delete: async (path) => subject.delete(path) };
 });
 
@@ -50,6 +50,43 @@ describe("posix storage", () => {
     await expect(storage.stat("/link")).rejects.toMatchObject({ kind: "invalid-input" });
     await expect(storage.read("/link")).rejects.toMatchObject({ kind: "invalid-input" });
     expect(await storage.list("/", 10)).toEqual([]);
+  });
+
+  it("writes nothing through a link to the outside, whatever part of the way it is", async () => {
+    const outside = join(made.folder, "outside");
+    await mkdir(outside);
+    await symlink(outside, join(root, "link"));
+    await symlink(join(outside, "new"), join(root, "file"));
+    for (const path of ["/link/x", "/link/deeper/x"])
+      await expect(storage.write(path, bytesOf("x"), { replace: true })).rejects.toMatchObject({ kind: "invalid-input" });
+    // A link with the name of the file is replaced, never followed.
+    await storage.write("/file", bytesOf("x"), { replace: true });
+    expect(await textOf(await storage.read("/file"))).toBe("x");
+    expect(await readdir(outside)).toEqual([]);
+  });
+
+  it("leaves nothing behind when the content breaks off", async () => {
+    async function* broken() {
+      yield Buffer.from("half");
+      throw new Error("the connection is gone");
+    }
+    await expect(storage.write("/a/file", broken(), { replace: true })).rejects.toThrow("gone");
+    expect(await readdir(join(root, "a"))).toEqual([]);
+  });
+
+  it("does not list what is not whole yet", async () => {
+    const { promise: half, resolve: goOn } = Promise.withResolvers<void>();
+    async function* slow() {
+      yield Buffer.from("half");
+      await half;
+      yield Buffer.from("whole");
+    }
+    const writing = storage.write("/file", slow(), { replace: false });
+    await vi.waitFor(async () => expect(await readdir(root)).toHaveLength(1));
+    expect(await storage.list("/", 10)).toEqual([]);
+    goOn();
+    await writing;
+    expect((await storage.list("/", 10)).map((e) => e.path)).toEqual(["/file"]);
   });
 
   it("refuses what lies behind a link to the outside", async () => {

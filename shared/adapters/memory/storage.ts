@@ -1,4 +1,5 @@
 /** Storage in memory: the reference model. It holds files only; the folders are those on the way to a file. */
+import { createHash } from "node:crypto";
 import { SchedulerError } from "#domain/error.ts";
 import type { Storage, StorageEntry } from "#ports/storage.ts";
 
@@ -6,7 +7,7 @@ const PATH_CHARACTERS_MAX = 4_096;
 
 export interface MemoryStorage extends Storage {
   /** Creates or replaces a file, as its owner would; the stamp changes. */
-  write(path: string, body: Uint8Array): void;
+  place(path: string, body: Uint8Array): void;
   delete(path: string): void;
 }
 
@@ -24,6 +25,10 @@ export function createMemoryStorage(): MemoryStorage {
     if (file !== undefined) return { path, kind: "file", bytes: file.body.length, stamp: file.stamp };
     const inside = path === "/" || [...files.keys()].some((other) => other.startsWith(`${path}/`));
     return inside ? { path, kind: "folder", bytes: 0, stamp: "0" } : undefined;
+  };
+
+  const place = (path: string, body: Uint8Array): void => {
+    files.set(path, { body: body.slice(), stamp: `${body.length}-${++writes}` });
   };
 
   return {
@@ -55,9 +60,22 @@ export function createMemoryStorage(): MemoryStorage {
       throw new SchedulerError("not-found", `there is no file ${wanted}`);
     },
 
-    write(path, body) {
-      files.set(normalPath(path), { body: body.slice(), stamp: `${body.length}-${++writes}` });
+    async write(path, body, { replace, expect }) {
+      const wanted = normalPath(path);
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of body) chunks.push(chunk);
+      const bytes = new Uint8Array(Buffer.concat(chunks));
+      const sha256 = createHash("sha256").update(bytes).digest("hex");
+      if (expect !== undefined && expect.sha256 !== sha256) throw new SchedulerError("integrity", `${wanted} has another SHA-256`);
+      const way = wanted.split("/").map((_, i, parts) => parts.slice(0, i).join("/"));
+      if (way.some((folder) => files.has(folder))) throw new SchedulerError("conflict", `a file is in the way of ${wanted}`);
+      const there = entryOf(wanted);
+      if (there !== undefined && (there.kind === "folder" || !replace)) throw new SchedulerError("conflict", `${wanted} is there already`);
+      place(wanted, bytes);
+      return { ...(entryOf(wanted) as StorageEntry), sha256 };
     },
+
+    place: (path, body) => place(normalPath(path), body),
 
     delete(path) {
       files.delete(normalPath(path));

@@ -5,13 +5,14 @@
  * change between a look and an open. So a path is resolved first, only a regular file inside the root is opened, with
  * flags that neither follow a link nor wait for a pipe, and what was opened is checked again before a byte is read.
  */
-import { type BigIntStats, constants, type Dirent } from "node:fs";
-import { type FileHandle, lstat, open, readdir, readlink, realpath, stat } from "node:fs/promises";
-import { join, sep } from "node:path";
+import { constants, type Dirent } from "node:fs";
+import { lstat, open, readdir } from "node:fs/promises";
+import { join } from "node:path";
 import { SchedulerError } from "#domain/error.ts";
 import type { Storage, StorageEntry } from "#ports/storage.ts";
+import { asSchedulerError, checkOpened, guarded, normalPath, type Place, resolve } from "./place.ts";
+import { UNFINISHED, writeFile } from "./write-file.ts";
 
-const PATH_CHARACTERS_MAX = 4_096;
 const LIST_LIMIT_MAX = 100_000;
 const LIST_PARALLEL = 64;
 const READ_CHUNK_BYTES = 256 * 1024;
@@ -43,42 +44,15 @@ export function createPosixStorage(options: { readonly root: string }): Storage 
       if (entryOf(place).kind === "folder") throw new SchedulerError("invalid-input", `${wanted} is a folder, not a file`);
       return readPlace(place);
     },
+
+    async write(path, body, options) {
+      const wanted = normalPath(path);
+      const written = await writeFile(root, wanted, body, options);
+      const place = await resolve(root, wanted);
+      if (place === undefined) throw new SchedulerError("conflict", `${wanted} was removed by someone else as soon as it was written`);
+      return { ...entryOf(place), sha256: written.sha256 };
+    },
   };
-}
-
-interface Place {
-  /** As the user named it. */
-  readonly path: string;
-  /** Where it really is: inside the root and without links. */
-  readonly real: string;
-  readonly realRoot: string;
-  readonly stats: BigIntStats;
-}
-
-/** One name for one place: without `.`, doubled or closing slashes. */
-function normalPath(path: string): string {
-  const segments = path.split("/");
-  if (segments[0] !== "" || path === "" || path.length > PATH_CHARACTERS_MAX || path.includes("\0") || segments.includes("..")) {
-    throw new SchedulerError("invalid-input", "a path starts with /, holds no .. and no NUL and has at most 4096 characters");
-  }
-  return `/${segments.filter((segment) => segment !== "" && segment !== ".").join("/")}`;
-}
-
-/** Undefined: nothing is there. Refuses what lies outside of the root. */
-async function resolve(root: string, path: string): Promise<Place | undefined> {
-  const realRoot = await guarded("/", () => realpath(root));
-  if (realRoot === undefined)
-    throw new SchedulerError("unavailable", "the root folder of the storage resource is not there: is it mounted?");
-  const real = await guarded(path, () => realpath(join(root, path)));
-  if (real === undefined) return undefined;
-  checkInside(realRoot, real, path);
-  const stats = await guarded(path, () => stat(real, { bigint: true }));
-  return stats === undefined ? undefined : { path, real, realRoot, stats };
-}
-
-function checkInside(realRoot: string, real: string, path: string): void {
-  const start = realRoot.endsWith(sep) ? realRoot : realRoot + sep;
-  if (real !== realRoot && !real.startsWith(start)) throw new SchedulerError("invalid-input", `${path} leads out of the storage resource`);
 }
 
 function entryOf({ path, stats }: Place): StorageEntry {
@@ -90,7 +64,8 @@ function entryOf({ path, stats }: Place): StorageEntry {
 
 /** Leaves out pipes, devices, broken links and links that lead outside. */
 async function entriesOf(root: string, folder: Place, limit: number): Promise<StorageEntry[]> {
-  const children = (await guarded(folder.path, () => readdir(folder.real, { withFileTypes: true }))) ?? [];
+  const all = (await guarded(folder.path, () => readdir(folder.real, { withFileTypes: true }))) ?? [];
+  const children = all.filter(({ name }) => !name.startsWith(UNFINISHED));
   children.sort((a, b) => (a.name < b.name ? -1 : 1));
   const entries: StorageEntry[] = [];
   for (let at = 0; at < children.length && entries.length < limit; at += LIST_PARALLEL) {
@@ -129,53 +104,4 @@ async function* readPlace(place: Place): AsyncGenerator<Uint8Array> {
   } finally {
     await handle.close();
   }
-}
-
-/** A folder on the way may have become a link since it was resolved: what counts is what was opened. */
-async function checkOpened({ path, real, realRoot }: Place, handle: FileHandle): Promise<void> {
-  const opened = await handle.stat({ bigint: true });
-  if (!opened.isFile()) throw new SchedulerError("invalid-input", `${path} is not a file`);
-  if (process.platform === "linux") {
-    const name = await readlink(`/proc/self/fd/${handle.fd}`);
-    checkInside(realRoot, name, path);
-    return;
-  }
-  const again = await realpath(real);
-  checkInside(realRoot, again, path);
-  const named = await stat(again, { bigint: true });
-  if (named.ino !== opened.ino || named.dev !== opened.dev)
-    throw new SchedulerError("invalid-input", `${path} changed while it was opened`);
-}
-
-/** Undefined when nothing is there; errors of the file system as errors of ours. */
-async function guarded<T>(path: string, work: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await work();
-  } catch (error) {
-    if (NOTHING_THERE.has(codeOf(error) ?? "")) return undefined;
-    throw asSchedulerError(path, error);
-  }
-}
-
-const NOTHING_THERE: ReadonlySet<string> = new Set(["ENOENT", "ENOTDIR"]);
-
-function asSchedulerError(path: string, error: unknown): unknown {
-  switch (codeOf(error)) {
-    case undefined:
-      return error;
-    case "EACCES":
-    case "EPERM":
-      return new SchedulerError("forbidden", `the scheduler may not read ${path}: change its permissions`, { cause: error });
-    case "ELOOP":
-    case "ENAMETOOLONG":
-      return new SchedulerError("invalid-input", `${path} cannot be followed: a name is too long, or links lead in a circle`, {
-        cause: error,
-      });
-    default:
-      return new SchedulerError("unavailable", `${path} cannot be read now`, { cause: error });
-  }
-}
-
-function codeOf(error: unknown): string | undefined {
-  return error instanceof Error && "syscall" in error && "code" in error && typeof error.code === "string" ? error.code : undefined;
 }
