@@ -119,6 +119,24 @@ function addExperiment(experiment: Command, around: Surroundings): void {
   leaf(add("cancel <id>", "stop an experiment for good"), around, async () => (await control()).turns("cancelExperiment"));
 }
 
+function addData(data: Command, around: Surroundings): void {
+  const load = () => import("./data.ts");
+  leaf(paged(data.command("ls <place>").description("what a folder holds")), around, async () => (await load()).list);
+  const put = data
+    .command("put <files-and-place...>")
+    .usage("[options] <file...> <storage>:/<path>")
+    .description("put files into a storage resource; a path that ends in / is a folder")
+    .option("-r, --recursive", "folders too")
+    .option("--replace", "also where there is a file already");
+  leaf(put, around, async () => (await load()).put);
+  const get = data
+    .command("get <place> [to]")
+    .description("fetch a file, or a folder with --recursive")
+    .option("-r, --recursive", "a folder with all in it")
+    .option("--replace", "also where there is a file already");
+  leaf(get, around, async () => (await load()).get);
+}
+
 export function addCommands(program: Command, around: Surroundings): void {
   const { io } = around;
   program
@@ -150,8 +168,10 @@ export function addCommands(program: Command, around: Surroundings): void {
     .description("register a compute or storage resource (administrators)")
     .addOption(new Option("--kind <kind>", "what it is").choices(["LOCAL", "POSIX"]).makeOptionMandatory())
     .option("--root <folder>", "absolute path of the folder (POSIX)")
-    .option("--open", "every user may use it");
+    .option("--open", "every user may use it")
+    .option("--writable", "every user may put files there (POSIX)");
   leaf(register, around, async () => (await import("./resource.ts")).register);
+  addData(program.command("data").description("files of storage resources, named <storage>:/<path>"), around);
   const worker = program.command("worker").description("workers");
   leaf(worker.command("list").description("workers that are known now"), around, async () => (await import("./resource.ts")).workers);
   const admin = program.command("admin [args...]").description("operate an installation on its machine: status, backup, verify, restore");

@@ -20,14 +20,16 @@ interface RegisterOptions {
   readonly kind: "LOCAL" | "POSIX";
   readonly root?: string;
   readonly open?: boolean;
+  readonly writable?: boolean;
 }
 
 export async function register(session: Session, options: RegisterOptions, args: readonly string[]): Promise<number> {
-  const { kind, root, open = false } = options;
+  const { kind, root, open = false, writable = false } = options;
   const name = args[0] ?? "";
   if ((kind === "POSIX") !== (root !== undefined))
     throw new SchedulerError("invalid-input", "--root goes with --kind POSIX, and with no other");
-  const body = kind === "POSIX" ? { kind, name, root: root ?? "", open } : { kind, name, open };
+  if (writable && kind !== "POSIX") throw new SchedulerError("invalid-input", "--writable goes with --kind POSIX only");
+  const body = kind === "POSIX" ? { kind, name, root: root ?? "", open, writable } : { kind, name, open };
   const client = await connect(session);
   const made = await client.call("registerResource", { body, idempotencyKey: randomUUID(), signal: session.signal });
   session.output.result(made, () => [`${made.name}  ${made.kind}  ${made.id}`]);

@@ -19,7 +19,11 @@ const REQUEST_BYTES_MAX = 10_000_000;
 const DRAIN_BYTES_MAX = 64 * 1024 * 1024;
 const HEADER_BYTES_MAX = 16 * 1024;
 const HEADERS_LIMIT_MS = 10_000;
+/** For a request that goes through memory. */
 const REQUEST_LIMIT_MS = 60_000;
+/** For one whose content is streamed; nothing may arrive for {@link SILENCE_LIMIT_MS}. */
+const STREAM_LIMIT_MS = 12 * 3_600_000;
+const SILENCE_LIMIT_MS = 120_000;
 const KEEP_ALIVE_MS = 5_000;
 const CONNECTIONS_MAX = 1_000;
 
@@ -28,7 +32,7 @@ export interface HttpFrontOptions {
   readonly host: string;
   /** 0: any free one. */
   readonly port: number;
-  /** Answered as a stream, past the handler; GET only. */
+  /** GET and PUT that are answered as streams, past the handler. */
   readonly streams?: readonly { readonly matches: (path: string) => boolean; readonly fetch: (request: Request) => Promise<Response> }[];
 }
 
@@ -45,8 +49,13 @@ async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
   let bytes = 0;
   // Not `for await`: leaving that loop early destroys the request, and with it the connection of the answer.
   return new Promise((resolve, reject) => {
+    const late = setTimeout(() => request.destroy(new Error("the request took too long")), REQUEST_LIMIT_MS);
+    request.on("close", () => clearTimeout(late));
     request.on("error", reject);
-    request.on("end", () => resolve(Buffer.concat(chunks)));
+    request.on("end", () => {
+      clearTimeout(late);
+      resolve(Buffer.concat(chunks));
+    });
     request.on("data", (chunk: Buffer) => {
       bytes += chunk.byteLength;
       if (bytes > REQUEST_BYTES_MAX) {
@@ -125,6 +134,12 @@ async function sendStream(response: ServerResponse, answer: Response): Promise<v
 function refuse(request: IncomingMessage, response: ServerResponse, refusal: { readonly status: number; readonly message: string }): void {
   response.writeHead(refusal.status, { "content-type": "application/json", connection: "close" });
   response.end(JSON.stringify({ message: refusal.message }));
+  drain(request);
+}
+
+/** What is left of a request whose answer is out. */
+function drain(request: IncomingMessage): void {
+  if (request.readableEnded) return;
   let drained = 0;
   request.on("data", (chunk: Buffer) => {
     drained += chunk.byteLength;
@@ -133,13 +148,21 @@ function refuse(request: IncomingMessage, response: ServerResponse, refusal: { r
 }
 
 function requestOf(request: IncomingMessage): Request {
-  return new Request(`http://${request.headers.host ?? "localhost"}${request.url ?? "/"}`, { headers: headersOf(request) });
+  const url = `http://${request.headers.host ?? "localhost"}${request.url ?? "/"}`;
+  const init = { method: request.method ?? "GET", headers: headersOf(request) };
+  if (request.method !== "PUT") return new Request(url, init);
+  // Leaving the content unread must not destroy the connection: the answer goes out by it.
+  const body = ReadableStream.from(request.iterator({ destroyOnReturn: false }) as AsyncIterable<Uint8Array>);
+  return new Request(url, { ...init, body, duplex: "half" });
 }
 
 async function answerOne(options: HttpFrontOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const [path] = splitOnce(request.url ?? "/", "?");
-  const stream = request.method === "GET" ? options.streams?.find(({ matches }) => matches(path)) : undefined;
-  if (stream !== undefined) return sendStream(response, await stream.fetch(requestOf(request)));
+  const stream = request.method === "GET" || request.method === "PUT" ? options.streams?.find(({ matches }) => matches(path)) : undefined;
+  if (stream !== undefined) {
+    await sendStream(response, await stream.fetch(requestOf(request)));
+    return drain(request);
+  }
   const body = await readBody(request);
   if (body === undefined) return refuse(request, response, { status: 413, message: "Request Entity Too Large" });
   sendResult(response, await options.handler(eventOf(request, body)));
@@ -149,7 +172,7 @@ export function createHttpFront(options: HttpFrontOptions, logger: Logger): Http
   const limits = {
     maxHeaderSize: HEADER_BYTES_MAX,
     headersTimeout: HEADERS_LIMIT_MS,
-    requestTimeout: REQUEST_LIMIT_MS,
+    requestTimeout: STREAM_LIMIT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
   };
   const server: Server = createServer(limits, (request, response) => {
@@ -160,6 +183,7 @@ export function createHttpFront(options: HttpFrontOptions, logger: Logger): Http
     });
   });
   server.maxConnections = CONNECTIONS_MAX;
+  server.setTimeout(SILENCE_LIMIT_MS);
   return {
     start: () =>
       new Promise((resolve, reject) => {

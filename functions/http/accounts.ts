@@ -43,7 +43,9 @@ const EVERYBODY = { type: "user", id: "*" } as const;
 export function createResourceHandlers(deps: HttpDeps): Handlers<"listResources" | "registerResource" | "listWorkers"> {
   return {
     listResources: async ({ query }) => pageOf(await deps.resources.list(), (r) => r.name, query),
-    registerResource: async ({ body: { open, ...resource }, user }) => {
+    registerResource: async ({ body, user }) => {
+      const { open, ...rest } = body;
+      const { writable, ...resource } = { writable: false, ...rest };
       const made = await deps.resources.register({ owner: user.id, resource });
       const object = { type: made.kind === "LOCAL" ? "compute_resource" : "storage_resource", id: made.id } as const;
       // When this fails the resource is there and nobody may use it: repeating the request gets here again.
@@ -51,6 +53,7 @@ export function createResourceHandlers(deps: HttpDeps): Handlers<"listResources"
         { object, relation: "owner", subject: { type: "user", id: user.id } },
         { object, relation: "deployment", subject: { type: "deployment", id: deps.deploymentId } },
         ...(open ? [{ object, relation: "user", subject: EVERYBODY }] : []),
+        ...(writable ? [{ object, relation: "writer", subject: EVERYBODY }] : []),
       ]);
       return made;
     },

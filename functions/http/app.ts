@@ -4,13 +4,13 @@
  * Order of every request: route, authenticate, rate, path, authorize (P1), query, content type, body, idempotency, handler.
  * Nothing before the handler has an effect. Answers of one experiment's routes never tell strangers that it exists.
  */
-import { OPERATION_IDS, type OperationId, type Route, routeOf, routes } from "#api/routes.ts";
+import { FILE_CONTENT, OPERATION_IDS, type OperationId, type Route, routeOf, routes } from "#api/routes.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { type ExperimentId, parseId } from "#domain/id.ts";
 import { Hono } from "hono";
 import { createAccountHandlers, createResourceHandlers } from "./accounts.ts";
-import { authenticate, authorize } from "./authenticate.ts";
-import { checkContentType, decodeBody, parseShape, readBytes } from "./body.ts";
+import { authenticate, authorize, type RouteParams } from "./authenticate.ts";
+import { checkContentType, contentOf, decodeBody, parseShape, readBytes } from "./body.ts";
 import type { Handlers } from "./call.ts";
 import type { HttpDeps } from "./deps.ts";
 import { createCors } from "./cors.ts";
@@ -19,6 +19,7 @@ import { createExperimentHandlers } from "./experiments.ts";
 import { runOnce } from "./idempotency.ts";
 import { createOutputHandlers } from "./outputs.ts";
 import { createRateGuard } from "./rate-limit.ts";
+import { createStorageHandlers } from "./storage.ts";
 import { jsonResponse, problemResponse, Refusal, revalidated } from "./problem-response.ts";
 
 const REQUEST_ID = /^[A-Za-z0-9._=-]{8,64}$/;
@@ -39,7 +40,7 @@ type LooseHandler = (call: {
 }) => Promise<unknown>;
 
 /** A malformed id names nothing: 404 like an unknown one. */
-function readParams(route: Route, params: Record<string, string>): { readonly id?: string } | undefined {
+function readParams(route: Route, params: Record<string, string>): RouteParams | undefined {
   if (route.params === undefined) return undefined;
   const read = route.params.safeParse(params);
   if (!read.success) throw new SchedulerError("not-found", "there is nothing at this address");
@@ -72,12 +73,12 @@ async function serve(
   const user = await authenticate(deps, route, raw);
   if (user !== undefined) await at.guard(user.id);
   const params = readParams(route, request.params);
-  await authorize(deps, route, user, params?.id);
+  await authorize(deps, route, user, params ?? {});
   const handler = charged(deps, at.handler, params?.id);
   const query = readQuery(route, raw.url);
   checkContentType(route, raw);
   const bytes = route.method === "POST" ? await readBytes(raw) : new Uint8Array(0);
-  const body = decodeBody(route, raw, bytes);
+  const body = route.body === FILE_CONTENT ? contentOf(raw) : decodeBody(route, raw, bytes);
   const call = { user, params, query, body, requestId, newId: undefined };
   const { success } = route;
   if ("bytes" in success) return (await handler(call)) as Response;
@@ -135,6 +136,7 @@ export function createHttpApp(deps: HttpDeps): HttpApp {
     ...createOutputHandlers(deps),
     ...createCostHandlers(deps),
     ...createResourceHandlers(deps),
+    ...createStorageHandlers(deps),
   };
   const guard = createRateGuard(deps);
   const cors = createCors(deps.corsOrigins);

@@ -1,8 +1,15 @@
 /** P1: who asks, and whether they may. Both run before the body is read and before any effect. */
 import type { Route } from "#api/routes.ts";
 import { SchedulerError } from "#domain/error.ts";
+import { isStorage } from "#domain/resource.ts";
 import type { HttpDeps, User } from "./deps.ts";
 import { TOKEN_CHARACTERS_MAX } from "./limits.ts";
+
+/** What of a path names the object of its permission. */
+export interface RouteParams {
+  readonly id?: string;
+  readonly storage?: string;
+}
 
 /** `undefined` on public routes only. */
 export async function authenticate(deps: HttpDeps, route: Route, request: Request): Promise<User | undefined> {
@@ -15,17 +22,37 @@ export async function authenticate(deps: HttpDeps, route: Route, request: Reques
   return deps.accounts.authenticate(token);
 }
 
-const notFound = (): SchedulerError => new SchedulerError("not-found", "there is no such experiment, or you may not see it");
+const noExperiment = (): SchedulerError => new SchedulerError("not-found", "there is no such experiment, or you may not see it");
+
+const noStorage = (): SchedulerError => new SchedulerError("not-found", "there is no such storage resource, or you may not use it");
+
+/** The id behind the name in the path; `undefined` when there is none. */
+async function storageId(deps: HttpDeps, name: string): Promise<string> {
+  const resource = await deps.resources.read(name).catch((error: unknown) => {
+    throw error instanceof SchedulerError && error.kind === "not-found" ? noStorage() : error;
+  });
+  if (!isStorage(resource)) throw noStorage();
+  return resource.id;
+}
 
 /** Refuses with `not-found` what may not even be seen, with `forbidden` what may be seen only. Doubt denies: check() throws. */
-export async function authorize(deps: HttpDeps, route: Route, user: User | undefined, id: string | undefined): Promise<void> {
+export async function authorize(deps: HttpDeps, route: Route, user: User | undefined, params: RouteParams): Promise<void> {
   if (typeof route.permission === "string") return;
   if (user === undefined) throw new SchedulerError("unauthenticated", "this needs a bearer token: log in first");
   const { on, can } = route.permission;
   const subject = { type: "user", id: user.id } as const;
-  const object = { type: on, id: on === "deployment" ? deps.deploymentId : (id ?? "") };
+  const id = {
+    deployment: () => deps.deploymentId,
+    experiment: () => params.id ?? "",
+    storage_resource: () => storageId(deps, params.storage ?? ""),
+  };
+  const object = { type: on, id: await id[on]() };
   if (await deps.authorization.check(subject, can, object)) return;
   if (on === "deployment") throw new SchedulerError("forbidden", "only administrators of this installation may do that");
-  if (can === "view" || !(await deps.authorization.check(subject, "view", object))) throw notFound();
+  if (on === "storage_resource") {
+    if (can === "use" || !(await deps.authorization.check(subject, "use", object))) throw noStorage();
+    throw new SchedulerError("forbidden", "you may read from this storage resource, not write to it");
+  }
+  if (can === "view" || !(await deps.authorization.check(subject, "view", object))) throw noExperiment();
   throw new SchedulerError("forbidden", "you may look at this experiment, not change it");
 }

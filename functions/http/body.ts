@@ -3,6 +3,8 @@ import { complaintsOf } from "#api/problem.ts";
 import {
   EXPERIMENT_FILE,
   EXPERIMENT_FILE_TYPES,
+  FILE_CONTENT,
+  FILE_CONTENT_TYPE,
   type ExperimentFileBody,
   JSON_TYPE,
   type Route,
@@ -11,7 +13,7 @@ import {
 } from "#api/routes.ts";
 import { SchedulerError } from "#domain/error.ts";
 
-import { REQUEST_BYTES_MAX } from "./limits.ts";
+import { FILE_BYTES_MAX, REQUEST_BYTES_MAX } from "./limits.ts";
 import { Refusal } from "./problem-response.ts";
 
 const tooLarge = (): SchedulerError => new SchedulerError("too-large", `a request may have at most ${REQUEST_BYTES_MAX} bytes`);
@@ -40,13 +42,31 @@ function mediaTypeOf(request: Request): string {
   return type.trim();
 }
 
+function typesOf(body: Route["body"]): readonly string[] {
+  if (body === EXPERIMENT_FILE) return EXPERIMENT_FILE_TYPES;
+  return body === FILE_CONTENT ? [FILE_CONTENT_TYPE] : [JSON_TYPE];
+}
+
 /** Before the body is read, so that a wrong type costs nothing. */
 export function checkContentType(route: Route, request: Request): void {
   if (route.body === undefined) return;
-  const taken: readonly string[] = route.body === EXPERIMENT_FILE ? EXPERIMENT_FILE_TYPES : [JSON_TYPE];
+  const taken = typesOf(route.body);
   if (!taken.includes(mediaTypeOf(request))) {
     throw new Refusal("unsupported-media-type", `send it as ${taken.join(" or ")}`, { accept: taken.join(", ") });
   }
+}
+
+/** As it arrives; what ends short of its announced length is an error, never a shorter file. */
+export async function* contentOf(request: Request): AsyncGenerator<Uint8Array> {
+  const announced = request.headers.get("content-length");
+  let bytes = 0;
+  for await (const chunk of request.body ?? []) {
+    bytes += chunk.byteLength;
+    if (bytes > FILE_BYTES_MAX) throw new SchedulerError("too-large", `a file may have at most ${FILE_BYTES_MAX} bytes here`);
+    yield chunk;
+  }
+  if (announced !== null && Number(announced) !== bytes)
+    throw new SchedulerError("invalid-input", `${announced} bytes were announced and ${bytes} arrived: nothing was written`);
 }
 
 const invalid = (message: string): SchedulerError => new SchedulerError("invalid-input", message);
@@ -77,7 +97,7 @@ function readJsonFile(bytes: Uint8Array): ExperimentFileBody {
 }
 
 export function decodeBody(route: Route, request: Request, bytes: Uint8Array): unknown {
-  if (route.body === undefined) return undefined;
+  if (route.body === undefined || route.body === FILE_CONTENT) return undefined;
   if (bytes.byteLength === 0) throw invalid("the body is empty");
   if (route.body === EXPERIMENT_FILE) return mediaTypeOf(request) === JSON_TYPE ? readJsonFile(bytes) : { bytes };
   return parseShape(route.body, parseJson(bytes), "the body is not what this address takes");

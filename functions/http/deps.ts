@@ -5,7 +5,7 @@ import type { ExperimentOrchestrator, OutputView } from "#core/experiment-orches
 import type { Cost } from "#core/costs/index.ts";
 import type { ExperimentId, UserId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
-import type { Resource } from "#domain/resource.ts";
+import type { Resource, StorageResource } from "#domain/resource.ts";
 import type { ExperimentSpec } from "#domain/spec.ts";
 import type { Worker } from "#domain/worker.ts";
 
@@ -36,6 +36,25 @@ export interface AuthorizedRelation {
 export interface Authorization {
   check(subject: AuthorizedObject, permission: string, object: AuthorizedObject): Promise<boolean>;
   write(relations: readonly AuthorizedRelation[]): Promise<void>;
+}
+
+interface StorageEntry {
+  readonly path: string;
+  readonly kind: "file" | "folder";
+  readonly bytes: number;
+  readonly stamp: string;
+}
+
+/** The port; see there. */
+interface Storage {
+  stat(path: string): Promise<StorageEntry | undefined>;
+  list(path: string, limit: number): Promise<readonly StorageEntry[]>;
+  read(path: string): Promise<AsyncIterable<Uint8Array>>;
+  write(
+    path: string,
+    body: AsyncIterable<Uint8Array>,
+    options: { readonly replace: boolean; readonly expect?: { readonly sha256: string } },
+  ): Promise<StorageEntry & { readonly sha256: string }>;
 }
 
 interface KeyClaim {
@@ -78,9 +97,13 @@ export interface HttpDeps {
   readonly deploymentId: string;
   readonly resources: {
     list(): Promise<readonly Resource[]>;
+    /** Throws `not-found`. */
+    read(name: string): Promise<Resource>;
     /** Gives the same again to the same owner with the same content. Throws `conflict` when the name is taken otherwise. */
     register(request: { readonly owner: UserId; readonly resource: ResourceSettings }): Promise<Resource>;
   };
+  /** The files of a storage resource. */
+  readonly openStorage: (resource: StorageResource) => Storage;
   readonly workers: { list(): Promise<readonly Worker[]> };
   readonly idempotency: Idempotency;
   /** For each account. */

@@ -2,6 +2,8 @@
 export const REQUEST_BYTES_MAX = 1024 * 1024;
 /** An output up to this size is streamed through; a larger one goes by signed URL where there is one. */
 export const OUTPUT_STREAMED_BYTES_MAX = 4 * 1024 * 1024;
+/** A file put into a storage resource, where the host can stream it; API Gateway takes 10 MB at most. */
+export const FILE_BYTES_MAX = 1024 ** 4;
 export const ARCHIVE_ENTRIES_MAX = 1_000_000;
 export const ARCHIVE_PAGE = 500;
 export const TOKEN_CHARACTERS_MAX = 8192;

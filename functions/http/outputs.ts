@@ -3,6 +3,7 @@ import type { ExperimentOrchestrator, OutputView } from "#core/experiment-orches
 import { SchedulerError } from "#domain/error.ts";
 import type { ExperimentId } from "#domain/id.ts";
 import { type Pack, pack } from "tar-stream";
+import { attachmentHeaders, lastOf } from "./attachment.ts";
 import type { Handlers } from "./call.ts";
 import type { HttpDeps } from "./deps.ts";
 import { ARCHIVE_ENTRIES_MAX, ARCHIVE_PAGE, OUTPUT_STREAMED_BYTES_MAX } from "./limits.ts";
@@ -11,12 +12,6 @@ type Operations = "listOutputs" | "getOutput" | "getOutputsArchive";
 
 /** Answers that may be larger than a function's result: a host that can stream sends them past the handler. */
 export const isArchivePath = (path: string): boolean => /^\/v1\/experiments\/[^/]+\/outputs\.tar\.gz$/.test(path);
-
-/** RFC 6266; anything unusual in the name is percent-encoded. */
-const attachment = (name: string): string =>
-  `attachment; filename="${name.replace(/[^A-Za-z0-9._-]/g, "_")}"; filename*=UTF-8''${encodeURIComponent(name)}`;
-
-const lastOf = (path: string): string => path.split("/").at(-1) || "output";
 
 /** Gives up content that nobody will read. */
 async function discard(content: AsyncIterable<Uint8Array>): Promise<void> {
@@ -98,10 +93,8 @@ export function createOutputHandlers(deps: HttpDeps): Handlers<Operations> {
         return new Response(null, { status: 302, headers: { location } });
       }
       const headers = {
-        "content-type": "application/octet-stream",
         "content-length": String(view.bytes),
-        "content-disposition": attachment(lastOf(view.path)),
-        "content-security-policy": "default-src 'none'; sandbox",
+        ...attachmentHeaders(lastOf(view.path)),
         etag: `"${view.sha256}"`,
       };
       return new Response(ReadableStream.from(content), { headers });
@@ -114,7 +107,7 @@ export function createOutputHandlers(deps: HttpDeps): Handlers<Operations> {
           requestId,
           error: error instanceof Error ? error.message : String(error),
         });
-      const headers = { "content-type": "application/gzip", "content-disposition": attachment(`${found}.tar.gz`) };
+      const headers = attachmentHeaders(`${found}.tar.gz`, "application/gzip");
       return new Response(archiveOf(orchestrator, found, report), { headers });
     },
   };

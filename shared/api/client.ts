@@ -1,7 +1,7 @@
 /**
  * Typed client over the route table.
  *
- * Laws. GETs, DELETEs and POSTs with an idempotency key are repeated after network errors, 429, 5xx and "still running", with
+ * Laws. GETs, DELETEs, PUTs of JSON and POSTs with an idempotency key are repeated after network errors, 429, 5xx and "still running", with
  * growing, jittered waits; everything else is sent once. Each attempt has a time limit. The token goes to the server's
  * own origin only (fetch drops it on a redirect elsewhere). Answers are checked against the contract.
  */
@@ -13,6 +13,9 @@ import {
   type BodyInput,
   type BytesOperation,
   EXPERIMENT_FILE,
+  FILE_CONTENT,
+  FILE_CONTENT_TYPE,
+  type FileContent,
   type ExperimentFileBody,
   JSON_TYPE,
   type JsonOperation,
@@ -25,6 +28,8 @@ import {
 
 export const ATTEMPTS_MAX = 6;
 const ATTEMPT_LIMIT_MS = 30_000;
+/** For sending a file. */
+const CONTENT_LIMIT_MS = 12 * 3_600_000;
 const WAIT_FIRST_MS = 200;
 const WAIT_MAX_MS = 10_000;
 const ANSWER_BYTES_MAX = 64 * 1024 * 1024;
@@ -90,6 +95,10 @@ function requestOf(route: Route, options: Loose, token: string | undefined): Req
     const { bytes, set } = options.body as ExperimentFileBody;
     headers["content-type"] = set === undefined ? "application/yaml" : JSON_TYPE;
     init.body = set === undefined ? (bytes as Uint8Array<ArrayBuffer>) : JSON.stringify({ file: new TextDecoder().decode(bytes), set });
+  } else if (route.body === FILE_CONTENT) {
+    headers["content-type"] = FILE_CONTENT_TYPE;
+    init.body = ReadableStream.from(options.body as FileContent);
+    init.duplex = "half";
   } else if (route.body !== undefined) {
     headers["content-type"] = JSON_TYPE;
     init.body = JSON.stringify(options.body);
@@ -113,12 +122,21 @@ const isWorthRepeating = (error: unknown): boolean =>
     ? error.status >= 500 || error.status === 429 || error.code === "idempotency-in-progress"
     : error instanceof SchedulerError && error.disposition === "retryable";
 
+const limitMsOf = (route: Route): number => (route.body === FILE_CONTENT ? CONTENT_LIMIT_MS : ATTEMPT_LIMIT_MS);
+
+function isRepeatable(route: Route, request: Loose): boolean {
+  if (route.method === "POST") return route.idempotent && request.idempotencyKey !== undefined;
+  // Content that was read once can't be sent again.
+  return route.body !== FILE_CONTENT;
+}
+
 export function createClient(options: ClientOptions): Client {
   const { server, token, fetch = globalThis.fetch, sleep = sleepFor, random = Math.random, attemptsMax = ATTEMPTS_MAX } = options;
 
   async function attempt(route: Route, request: Loose): Promise<Response> {
     const limit = new AbortController();
-    const timer = setTimeout(() => limit.abort(new Error(`no answer within ${ATTEMPT_LIMIT_MS} ms`)), ATTEMPT_LIMIT_MS);
+    const limitMs = limitMsOf(route);
+    const timer = setTimeout(() => limit.abort(new Error(`no answer within ${limitMs} ms`)), limitMs);
     const signal = request.signal === undefined ? limit.signal : AbortSignal.any([limit.signal, request.signal]);
     try {
       const response = await fetch(addressOf(server, route, request), { ...requestOf(route, request, token), signal });
@@ -136,8 +154,7 @@ export function createClient(options: ClientOptions): Client {
   }
 
   async function send(route: Route, request: Loose): Promise<Response> {
-    const repeatable = route.method !== "POST" || (route.idempotent && request.idempotencyKey !== undefined);
-    const attempts = repeatable ? attemptsMax : 1;
+    const attempts = isRepeatable(route, request) ? attemptsMax : 1;
     for (let n = 1; ; n++) {
       try {
         return await attempt(route, request);

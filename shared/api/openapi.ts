@@ -8,6 +8,8 @@ import {
   EXPERIMENT_FILE,
   EXPERIMENT_FILE_TYPES,
   errorsOf,
+  FILE_CONTENT,
+  FILE_CONTENT_TYPE,
   JSON_TYPE,
   OPERATION_IDS,
   type OperationId,
@@ -51,6 +53,9 @@ function parametersOf(route: Route): object[] {
 
 function requestBodyOf(route: Route): object {
   if (route.body === undefined) return {};
+  if (route.body === FILE_CONTENT) {
+    return { requestBody: { required: true, content: { [FILE_CONTENT_TYPE]: { schema: { type: "string", contentEncoding: "binary" } } } } };
+  }
   if (route.body !== EXPERIMENT_FILE) {
     return { requestBody: { required: true, content: { [JSON_TYPE]: { schema: schemaOf(route.body, "input") } } } };
   }

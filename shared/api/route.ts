@@ -2,11 +2,15 @@
 import type { ErrorKind } from "#domain/error.ts";
 import { z } from "zod";
 
-/** `experiment`: the one that the path names. Who may not view it learns nothing of it: 404. */
+/**
+ * `experiment`: the one that the path names by its id; who may not view it learns nothing of it: 404. `storage_resource`:
+ * the one that the path names; who may not use it learns nothing either.
+ */
 export type RoutePermission =
   | "public"
   | "authenticated"
   | { readonly on: "experiment"; readonly can: "view" | "edit" }
+  | { readonly on: "storage_resource"; readonly can: "use" | "write" }
   | { readonly on: "deployment"; readonly can: "administer" };
 
 /** An experiment file, raw or as {@link wrappedFile}; {@link ExperimentFileBody} reaches the handler. */
@@ -28,19 +32,23 @@ export interface ExperimentFileBody {
 }
 export const EXPERIMENT_FILE_TYPES = ["application/yaml", "application/x-yaml", "text/yaml", "application/json"] as const;
 export const JSON_TYPE = "application/json";
+/** A file's content as it is: it reaches the handler as it arrives. */
+export const FILE_CONTENT = "file-content";
+export const FILE_CONTENT_TYPE = "application/octet-stream";
+export type FileContent = AsyncIterable<Uint8Array>;
 
 /** Any schema, for those who may not import zod. */
 export type Shape = z.ZodType;
 
 export interface Route {
-  /** DELETE takes no body; repeating it gives the same answer without a key. */
-  readonly method: "GET" | "POST" | "DELETE";
+  /** DELETE takes no body. Repeating a DELETE or a PUT gives the same answer without a key. */
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
   readonly path: string;
   readonly summary: string;
   readonly permission: RoutePermission;
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
-  readonly body?: z.ZodType | typeof EXPERIMENT_FILE;
+  readonly body?: z.ZodType | typeof EXPERIMENT_FILE | typeof FILE_CONTENT;
   readonly success: { readonly status: 200 | 201; readonly json: z.ZodType } | { readonly status: 200; readonly bytes: string };
   /** When it may answer 302 to an address elsewhere instead. */
   readonly redirect?: string;
@@ -55,7 +63,7 @@ export function errorsOf(route: Route): readonly ErrorKind[] {
   const kinds = new Set<ErrorKind>([...route.errors, "unavailable"]);
   if (route.permission !== "public") kinds.add("unauthenticated");
   if (typeof route.permission === "object") kinds.add("forbidden");
-  if (route.method === "POST") kinds.add("too-large");
+  if (route.method === "POST" || route.method === "PUT") kinds.add("too-large");
   if (route.params !== undefined) kinds.add("not-found");
   if (route.query !== undefined || route.body !== undefined || route.method === "POST") kinds.add("invalid-input");
   if (route.idempotent) kinds.add("conflict");

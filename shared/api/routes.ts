@@ -4,15 +4,16 @@
  * P1: every route names the permission that it needs; the application refuses before any effect.
  */
 import type { z } from "zod";
-import type { EXPERIMENT_FILE, ExperimentFileBody, Route } from "./route.ts";
+import type { EXPERIMENT_FILE, ExperimentFileBody, FILE_CONTENT, FileContent, Route } from "./route.ts";
 import { accountRoutes } from "./routes/accounts.ts";
 import { costRoutes } from "./routes/costs.ts";
 import { experimentRoutes } from "./routes/experiments.ts";
 import { resourceRoutes } from "./routes/resources.ts";
+import { storageRoutes } from "./routes/storage.ts";
 
 export * from "./route.ts";
 
-export const routes = { ...accountRoutes, ...experimentRoutes, ...costRoutes, ...resourceRoutes };
+export const routes = { ...accountRoutes, ...experimentRoutes, ...costRoutes, ...resourceRoutes, ...storageRoutes };
 
 type Routes = typeof routes;
 export type OperationId = keyof Routes;
@@ -31,13 +32,17 @@ export type ParamsOf<K extends OperationId> = OutputOf<Part<K, "params">>;
 export type QueryOf<K extends OperationId> = OutputOf<Part<K, "query">>;
 export type BodyOf<K extends OperationId> = Routes[K] extends { readonly body: typeof EXPERIMENT_FILE }
   ? ExperimentFileBody
-  : OutputOf<Part<K, "body">>;
+  : Routes[K] extends { readonly body: typeof FILE_CONTENT }
+    ? FileContent
+    : OutputOf<Part<K, "body">>;
 /** As a caller gives them. */
 export type ParamsInput<K extends OperationId> = InputOf<Part<K, "params">>;
 export type QueryInput<K extends OperationId> = InputOf<Part<K, "query">>;
 export type BodyInput<K extends OperationId> = Routes[K] extends { readonly body: typeof EXPERIMENT_FILE }
   ? ExperimentFileBody
-  : InputOf<Part<K, "body">>;
+  : Routes[K] extends { readonly body: typeof FILE_CONTENT }
+    ? FileContent
+    : InputOf<Part<K, "body">>;
 /** What a success holds; `undefined` for routes that answer bytes. */
 export type AnswerOf<K extends OperationId> = Routes[K]["success"] extends { readonly json: infer S extends z.ZodType }
   ? z.output<S>

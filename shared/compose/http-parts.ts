@@ -5,7 +5,7 @@ import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orch
 import { deploymentKey } from "#config";
 import type { MessageQueue } from "#ports/message-queue.ts";
 import { createHealth } from "./health.ts";
-import type { Rooms, RoomStores } from "./rooms.ts";
+import { openStorage, type Rooms, type RoomStores } from "./rooms.ts";
 import { DEPLOYMENT_ID, type State } from "./state.ts";
 
 const WORKERS_LISTED = 10_000;
@@ -37,6 +37,7 @@ export async function openHttpParts(s: HttpStores, rooms: Rooms) {
     authorization: s.authorization,
     deploymentId: DEPLOYMENT_ID,
     resources: rooms.registry,
+    openStorage,
     workers: { list: () => rooms.lifecycle.list(WORKERS_LISTED) },
     idempotency: s.idempotency,
     rate: { limiter: s.limiter, ...config.rate },

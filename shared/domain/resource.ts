@@ -19,6 +19,9 @@ export interface PosixStorage extends Named {
   readonly root: string;
 }
 
-export type Resource = LocalCompute | PosixStorage;
+export type StorageResource = PosixStorage;
+export type Resource = LocalCompute | StorageResource;
+
+export const isStorage = (resource: Resource): resource is StorageResource => resource.kind === "POSIX";
 
 export const RESOURCE_NAME = /^[a-z][a-z0-9-]{0,62}$/;

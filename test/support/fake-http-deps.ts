@@ -2,6 +2,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { createMemoryIdempotencyStore } from "../../shared/adapters/memory/idempotency-store.ts";
 import { createMemoryRateLimiter } from "../../shared/adapters/memory/rate-limiter.ts";
+import { createMemoryStorage } from "../../shared/adapters/memory/storage.ts";
 import { createMemoryResourceStore } from "../../shared/adapters/memory/resource-store.ts";
 import type { ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
 import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
@@ -25,6 +26,8 @@ const id = <K extends IdKind>(kind: K) =>
 export const ALICE: User = { id: id("user"), name: "alice" };
 export const BOB: User = { id: id("user"), name: "bob" };
 export const ADMIN: User = { id: id("user"), name: "admin" };
+/** A storage resource of Alice's with a file /in.txt. */
+export const STORAGE = "files";
 export const PASSWORD = "correct horse battery";
 export const tokenOf = (user: User): string => `token-of-${user.name}`;
 export const EXPIRED_TOKEN = "expired";
@@ -186,6 +189,11 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
     `${object.type}:${object.id}#${relation}@${subject.id}`;
   const resources = createMemoryResourceStore();
   void resources.putResource({ kind: "LOCAL", id: id("resource"), name: "local", owner: ADMIN.id, createdAtMs: 1 });
+  const files = id("resource");
+  void resources.putResource({ kind: "POSIX", id: files, name: STORAGE, owner: ALICE.id, root: "/files", createdAtMs: 1 });
+  const storage = createMemoryStorage();
+  storage.place("/in.txt", Buffer.from("in"));
+  relations.add(`storage_resource:${files}#owner@${ALICE.id}`);
   const errors: string[] = [];
   const refuse = (): never => {
     throw new SchedulerError("unauthenticated", "name or password is wrong, or the token is not valid");
@@ -211,8 +219,10 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
       check: async (subject, permission, object) => {
         if (object.type === "deployment") return subject.id === ADMIN.id && permission === "administer";
         return subject.id === ADMIN.id
-          ? [...relations].some((r) => r.startsWith(`experiment:${object.id}#`))
-          : relations.has(nameOf(object, "owner", subject)) || (permission === "view" && relations.has(nameOf(object, "viewer", subject)));
+          ? [...relations].some((r) => r.startsWith(`${object.type}:${object.id}#`))
+          : relations.has(nameOf(object, "owner", subject)) ||
+              (permission === "view" && relations.has(nameOf(object, "viewer", subject))) ||
+              (permission === "use" && relations.has(nameOf(object, "user", subject)));
       },
       write: async (written) => {
         for (const { object, relation, subject } of written) relations.add(nameOf(object, relation, subject));
@@ -220,6 +230,7 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
     },
     deploymentId: "main",
     resources: createResourceRegistry({ store: resources, clock, random: { bytes: randomBytes } }),
+    openStorage: () => storage,
     workers: { list: async () => workers },
     idempotency: createMemoryIdempotencyStore(clock),
     rate: { limiter: createMemoryRateLimiter(clock), perSecond: 1_000, burst: 1_000_000 },

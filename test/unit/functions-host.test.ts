@@ -1,12 +1,13 @@
+import { createHash, randomBytes } from "node:crypto";
 import { request } from "node:http";
 import type { APIGatewayProxyEventV2, SQSEvent } from "aws-lambda";
 import { describe, expect, it, vi } from "vitest";
-import { createHttpApp, createLambdaHandler, isArchivePath } from "../../functions/http/index.ts";
+import { createHttpApp, createLambdaHandler, isArchivePath, isFilePath } from "../../functions/http/index.ts";
 import { createFunctionsHost, type FunctionsHostOptions } from "../../local/functions-host.ts";
 import { createMemoryMessageQueue } from "../../shared/adapters/memory/message-queue.ts";
 import { createSystemClock } from "../../shared/adapters/system/clock.ts";
 import type { Logger } from "../../shared/ports/logger.ts";
-import { ALICE, anOutput, createFakeHttp, EXPERIMENT_YAML, tokenOf } from "../support/fake-http-deps.ts";
+import { ALICE, anOutput, BOB, createFakeHttp, EXPERIMENT_YAML, STORAGE, tokenOf } from "../support/fake-http-deps.ts";
 
 const errors: string[] = [];
 const logger: Logger = {
@@ -95,6 +96,52 @@ describe("HTTP", () => {
     const archive = await fetch(`${host.url}/v1/experiments/${id}/outputs.tar.gz`, { headers });
     expect((await archive.arrayBuffer()).byteLength).toBeGreaterThan(6_000_000);
     expect((await fetch(`${host.url}/v1/experiments/${id}/outputs.tar.gz`)).status).toBe(401);
+  });
+});
+
+describe("files", () => {
+  async function hostOfFiles() {
+    const fake = createFakeHttp();
+    const app = createHttpApp(fake.deps);
+    const host = await started(httpOf(createLambdaHandler(app), { streams: [{ matches: isFilePath, fetch: app.fetch }] }));
+    const address = (query: string) => `${host.url}/v1/storage/${STORAGE}/content?${query}`;
+    const put = (query: string, body: Buffer | ReadableStream, user = ALICE) => {
+      const headers = { authorization: `Bearer ${tokenOf(user)}`, "content-type": "application/octet-stream" };
+      return fetch(address(query), { method: "PUT", headers, body, duplex: "half" } as RequestInit);
+    };
+    const get = (query: string) => fetch(address(query), { headers: { authorization: `Bearer ${tokenOf(ALICE)}` } });
+    return { put, get, [Symbol.asyncDispose]: () => host[Symbol.asyncDispose]() };
+  }
+
+  it("beyond what a function takes are put and got", async () => {
+    await using host = await hostOfFiles();
+    const content = randomBytes(24_000_000);
+    const sha256 = createHash("sha256").update(content).digest("hex");
+    const answer = await host.put(`path=/big&sha256=${sha256}`, content);
+    expect(await answer.json()).toMatchObject({ path: "/big", bytes: content.length, sha256 });
+    const read = Buffer.from(await (await host.get("path=/big")).arrayBuffer());
+    expect(read.equals(content)).toBe(true);
+  });
+
+  it("that are refused get their answer, however much is still to be sent", async () => {
+    await using host = await hostOfFiles();
+    const content = randomBytes(8_000_000);
+    expect((await host.put("path=/in.txt", content)).status).toBe(409);
+    expect((await host.put("path=/x", content, BOB)).status).toBe(404);
+    expect((await host.put("path=/../x", content)).status).toBe(400);
+    expect((await host.put(`path=/x&sha256=${"0".repeat(64)}`, content)).status).toBe(400);
+    expect((await host.get("path=/x")).status).toBe(404);
+    expect(await (await host.get("path=/in.txt")).text()).toBe("in");
+  });
+
+  it("whose sender goes away in the middle are not there", async () => {
+    await using host = await hostOfFiles();
+    async function* broken() {
+      yield randomBytes(1_000_000);
+      throw new Error("gone");
+    }
+    await expect(host.put("path=/half", ReadableStream.from(broken()))).rejects.toThrow();
+    expect((await host.get("path=/half")).status).toBe(404);
   });
 });
 

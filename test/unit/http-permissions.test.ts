@@ -2,7 +2,17 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { createHttpApp, type HttpApp } from "../../functions/http/index.ts";
 import { OPERATION_IDS, type OperationId, routeOf } from "../../shared/api/routes.ts";
-import { ADMIN, ALICE, BOB, createFakeHttp, EXPERIMENT_YAML, EXPIRED_TOKEN, type FakeHttp, tokenOf } from "../support/fake-http-deps.ts";
+import {
+  ADMIN,
+  ALICE,
+  BOB,
+  createFakeHttp,
+  EXPERIMENT_YAML,
+  EXPIRED_TOKEN,
+  type FakeHttp,
+  STORAGE,
+  tokenOf,
+} from "../support/fake-http-deps.ts";
 
 let fake: FakeHttp;
 let app: HttpApp;
@@ -14,13 +24,18 @@ const bodies: Partial<Record<OperationId, { type: string; text: string }>> = {
   planExperiment: { type: "application/yaml", text: EXPERIMENT_YAML },
   createExperiment: { type: "application/yaml", text: EXPERIMENT_YAML },
   login: { type: "application/json", text: JSON.stringify({ name: "alice", password: "wrong" }) },
+  putFile: { type: "application/octet-stream", text: "new" },
   registerResource: { type: "application/json", text: JSON.stringify({ kind: "POSIX", name: "data", root: "/data" }) },
 };
 
-function send(id: OperationId, token: string | undefined, experiment = alices): Promise<Response> {
+const ofStorage: readonly OperationId[] = ["listFolder", "getFile", "putFile"];
+const queries: Partial<Record<OperationId, string>> = { getFile: "?path=/in.txt", putFile: "?path=/in.txt&replace=true" };
+
+function send(id: OperationId, token: string | undefined, experiment = alices, storage = STORAGE): Promise<Response> {
   const route = routeOf(id);
-  const values: Record<string, string> = { id: experiment, set: "hello", number: "0", name: "OUT" };
-  const path = route.path.replace(/\{(\w+)\}/g, (_, key: string) => values[key] ?? "");
+  const values: Record<string, string> = { id: experiment, set: "hello", number: "0", name: "OUT", storage };
+  const query = queries[id] ?? "";
+  const path = `${route.path.replace(/\{(\w+)\}/g, (_, key: string) => values[key] ?? "")}${query}`;
   const body = bodies[id];
   const headers: Record<string, string> = {
     ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
@@ -66,6 +81,25 @@ describe("every route that is not public", () => {
     expect(query.status).toBe(401);
     const basic = await app.fetch(new Request("http://test/v1/me", { headers: { authorization: `Basic ${tokenOf(ALICE)}` } }));
     expect(basic.status).toBe(401);
+  });
+});
+
+describe("storage of somebody else", () => {
+  it.each(ofStorage)("%s can't be told from one that does not exist", async (id) => {
+    const answers = await Promise.all([STORAGE, "none", "local"].map((name) => send(id, tokenOf(BOB), alices, name)));
+    expect(answers.map((answer) => answer.status)).toEqual([404, 404, 404]);
+    const details = await Promise.all(answers.map(async (answer) => ((await answer.json()) as { detail: string }).detail));
+    expect(new Set(details).size).toBe(1);
+  });
+
+  it("can be read but not written by those who may use it: 403", async () => {
+    const { id } = await fake.deps.resources.read(STORAGE);
+    await fake.deps.authorization.write([
+      { object: { type: "storage_resource", id }, relation: "user", subject: { type: "user", id: BOB.id } },
+    ]);
+    expect(await (await send("getFile", tokenOf(BOB))).text()).toBe("in");
+    expect((await send("putFile", tokenOf(BOB))).status).toBe(403);
+    expect(await (await send("getFile", tokenOf(ALICE))).text()).toBe("in");
   });
 });
 
@@ -115,7 +149,7 @@ describe("administration", () => {
   it.each(administered)("%s refuses everybody else with 403", async (id) => {
     const response = await send(id, tokenOf(ALICE));
     expect(response.status).toBe(403);
-    expect(await fake.deps.resources.list()).toHaveLength(1);
+    expect(await fake.deps.resources.list()).toHaveLength(2);
   });
 });
 

@@ -15,6 +15,7 @@ import {
   EXPERIMENT_YAML,
   type FakeHttp,
   PASSWORD,
+  STORAGE,
   tokenOf,
 } from "../support/fake-http-deps.ts";
 
@@ -62,7 +63,7 @@ beforeEach(() => {
 describe("answers", () => {
   it("hold what the contract names and nothing else", async () => {
     const id = await created();
-    const values: Record<string, string> = { id, set: "hello", number: "0", name: "OUT" };
+    const values: Record<string, string> = { id, set: "hello", number: "0", name: "OUT", storage: STORAGE };
     for (const operation of OPERATION_IDS) {
       const route = routeOf(operation);
       if (route.method !== "GET" || !("json" in route.success)) continue;
@@ -454,7 +455,7 @@ describe("a list that is short", () => {
     const first = (await (await send("GET", "/v1/resources?limit=3")).json()) as { items: { name: string }[]; cursor: string };
     expect(first.items.map((r) => r.name)).toEqual(["a", "b", "c"]);
     const rest = (await (await send("GET", `/v1/resources?limit=3&cursor=${first.cursor}`)).json()) as { items: { name: string }[] };
-    expect(rest).toEqual({ items: [expect.objectContaining({ name: "local" })] });
+    expect(rest).toEqual({ items: [expect.objectContaining({ name: "files" }), expect.objectContaining({ name: "local" })] });
     await refused(await send("GET", "/v1/resources?cursor=%20"), 400, "invalid-input");
   });
 

@@ -16,6 +16,15 @@ const RESOURCE: Definition = {
   permissions: { use: ["owner", "user", "deployment->administer"], edit: ["owner", "deployment->administer"] },
 };
 
+const STORAGE: Definition = {
+  relations: { ...RESOURCE.relations, writer: ["user", "user:*"] },
+  permissions: {
+    ...RESOURCE.permissions,
+    use: ["owner", "user", "writer", "deployment->administer"],
+    write: ["owner", "writer", "deployment->administer"],
+  },
+};
+
 const SCHEMA: Readonly<Record<Type, Definition>> = {
   user: { relations: {}, permissions: {} },
   deployment: { relations: { admin: ["user"] }, permissions: { administer: ["admin"] } },
@@ -24,7 +33,7 @@ const SCHEMA: Readonly<Record<Type, Definition>> = {
     permissions: { view: ["owner", "deployment->administer"], edit: ["owner", "deployment->administer"] },
   },
   compute_resource: RESOURCE,
-  storage_resource: RESOURCE,
+  storage_resource: STORAGE,
 };
 
 const ID = /^[a-zA-Z0-9/_|\-=+]{1,1024}$/;

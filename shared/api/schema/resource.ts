@@ -32,9 +32,14 @@ const asked = {
 
 export const resourceRequest = z.discriminatedUnion("kind", [
   z.strictObject({ kind: z.literal("LOCAL"), ...asked }),
-  z.strictObject({ kind: z.literal("POSIX"), ...asked, root }),
+  z.strictObject({
+    kind: z.literal("POSIX"),
+    ...asked,
+    writable: z.boolean().default(false).describe("Whether every user may put files there"),
+    root,
+  }),
 ]);
-type Settings<R> = R extends unknown ? Omit<R, "open"> : never;
+type Settings<R> = R extends unknown ? Omit<R, "open" | "writable"> : never;
 /** What is registered, without who may use it. */
 export type ResourceSettings = Settings<z.output<typeof resourceRequest>>;
 
