@@ -50,6 +50,8 @@ const ROWS: readonly Row[] = [
   },
   { folder: "shared/adapters/file", may: ADAPTER, mayNot: [...NOT_ADAPTER, "@aws-sdk/client-dynamodb", "zod"] },
   { folder: "shared/adapters/dynamodb", may: [...ADAPTER, "@aws-sdk/client-dynamodb"], mayNot: [...NOT_ADAPTER, "@authzed/authzed-node"] },
+  { folder: "shared/adapters/s3", may: [...ADAPTER, "@aws-sdk/client-s3"], mayNot: [...NOT_ADAPTER, "@aws-sdk/client-sqs"] },
+  { folder: "shared/adapters/sqs", may: [...ADAPTER, "@aws-sdk/client-sqs"], mayNot: [...NOT_ADAPTER, "@aws-sdk/client-s3"] },
   { folder: "shared/adapters/spicedb", may: [...ADAPTER, "@authzed/authzed-node"], mayNot: [...NOT_ADAPTER, "@aws-sdk/client-dynamodb"] },
   { folder: "shared/adapters/pino", may: [...ADAPTER, "pino"], mayNot: [...NOT_ADAPTER, "@aws-sdk/client-dynamodb"] },
   {

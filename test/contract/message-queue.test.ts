@@ -114,7 +114,7 @@ describe("sqlite queue", () => {
     await using peer = await startPeer("queue-peer.ts", { kind: "sqlite", file: made.file });
     const bodies = Array.from({ length: 20_000 }, (_, i) => `${i}`);
     const sending = peer.tell({ op: "send", queue: "orders", bodies });
-    await expect.poll(() => queue.depth("orders"), { interval: 1 }).toBeGreaterThan(0);
+    await expect.poll(() => queue.depth("orders"), { interval: 1, timeout: 20_000 }).toBeGreaterThan(0);
     await peer.kill();
     await Promise.allSettled([sending]);
     const kept = await queue.depth("orders");

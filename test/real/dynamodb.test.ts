@@ -2,7 +2,6 @@
  * The state stores on DynamoDB Local and on MiniStack, as AWS_ENDPOINT_URL_DYNAMODB and AWS_ENDPOINT_URL name them: the same
  * contract suites as on memory and dynoxide.
  */
-import { describe, it } from "vitest";
 import { createDynamoAccountStore } from "#adapters/dynamodb/account-store.ts";
 import type { DynamoTable } from "#adapters/dynamodb/client.ts";
 import { createDynamoIdempotencyStore } from "#adapters/dynamodb/idempotency-store.ts";
@@ -20,27 +19,11 @@ import { describeTaskStore } from "../contract/task-store.contract.ts";
 import { describeWorkerStore } from "../contract/worker-store.contract.ts";
 import { openDynamoState } from "../support/dynamo-state.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
+import { describeReal, DYNAMODB_LOCAL, MINISTACK } from "../support/real-component.ts";
 
-const ENDPOINTS = {
-  AWS_ENDPOINT_URL_DYNAMODB: "DynamoDB at AWS_ENDPOINT_URL_DYNAMODB",
-  AWS_ENDPOINT_URL: "AWS at AWS_ENDPOINT_URL",
-} as const;
-
-for (const [variable, name] of Object.entries(ENDPOINTS)) {
-  const endpoint = process.env[variable];
-  if (endpoint === undefined || endpoint === "") {
-    const missing = `${variable} is not set`;
-    if (process.env.REQUIRE_REAL === "1") {
-      it(`state stores on ${name}`, () => {
-        throw new Error(`${missing}, and REQUIRE_REAL=1`);
-      });
-    } else {
-      console.log(`skipped: state stores on ${name}: ${missing}`);
-      describe.skip(`state stores on ${name}: ${missing}`, () => it("is skipped", () => {}));
-    }
-    continue;
-  }
-  describe(`state stores on ${name}`, () => {
+for (const component of [DYNAMODB_LOCAL, MINISTACK]) {
+  const { name } = component;
+  describeReal("state stores", component, (endpoint) => {
     const open = () => openDynamoState({ endpoint });
     const on =
       <T>(create: (table: DynamoTable) => T) =>

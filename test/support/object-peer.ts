@@ -1,11 +1,15 @@
-/** A second process on the same object folder, for the contract tests: one JSON command per line, one answer each. */
+/** A second process on the same objects, for the contract tests: one JSON command per line, one answer each. */
 import { createHash } from "node:crypto";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openFileObjectStore } from "#adapters/file/object-store.ts";
 import { createSystemClock } from "#adapters/system/clock.ts";
+import type { ObjectStore } from "#ports/object-store.ts";
+import { openBucket, type S3Server } from "./s3-bucket.ts";
 
-export type ObjectAddress = { readonly kind: "file"; readonly folder: string };
+export type ObjectAddress =
+  | { readonly kind: "file"; readonly folder: string }
+  | { readonly kind: "s3"; readonly server: S3Server; readonly bucket: string };
 
 export type ObjectPeerCommand =
   /** Puts `text` under each key; answers the outcomes. */
@@ -15,6 +19,12 @@ export type ObjectPeerCommand =
 
 const CHUNK_BYTES = 1_024;
 
+async function open(address: ObjectAddress): Promise<ObjectStore> {
+  if (address.kind === "s3") return openBucket(address.server, address.bucket).store;
+  const { folder } = address;
+  return openFileObjectStore({ folder, baseUrl: "http://localhost", signingKey: new Uint8Array(32), clock: createSystemClock() });
+}
+
 async function* slowly(body: Uint8Array): AsyncGenerator<Uint8Array> {
   for (let at = 0; at < body.length; at += CHUNK_BYTES) {
     yield body.subarray(at, at + CHUNK_BYTES);
@@ -23,13 +33,7 @@ async function* slowly(body: Uint8Array): AsyncGenerator<Uint8Array> {
 }
 
 if (import.meta.main) {
-  const { folder } = JSON.parse(process.argv[2] ?? "") as ObjectAddress;
-  const store = await openFileObjectStore({
-    folder,
-    baseUrl: "http://localhost",
-    signingKey: new Uint8Array(32),
-    clock: createSystemClock(),
-  });
+  const store = await open(JSON.parse(process.argv[2] ?? "") as ObjectAddress);
   process.stdout.write(`${JSON.stringify("ready")}\n`);
   for await (const line of createInterface({ input: process.stdin })) {
     const command = JSON.parse(line) as ObjectPeerCommand;

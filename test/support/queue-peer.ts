@@ -1,14 +1,17 @@
 /**
  * A second process on the same queue, for the contract tests: reads one JSON command per line, answers one per line.
- * Started with `{"kind":"sqlite","file":…}`; other adapters add their own line to `open`.
+ * Started with a {@link QueueAddress}.
  */
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { openSqliteMessageQueue } from "#adapters/sqlite/message-queue.ts";
 import { createSystemClock } from "#adapters/system/clock.ts";
 import type { MessageQueue } from "#ports/message-queue.ts";
+import { openSqs } from "./sqs-queues.ts";
 
-export type QueueAddress = { readonly kind: "sqlite"; readonly file: string };
+export type QueueAddress =
+  | { readonly kind: "sqlite"; readonly file: string }
+  | { readonly kind: "sqs"; readonly endpoint: string; readonly prefix: string };
 
 export type PeerCommand =
   | { readonly op: "send"; readonly queue: string; readonly bodies: readonly string[] }
@@ -72,10 +75,13 @@ async function obey(queue: MessageQueue, command: PeerCommand): Promise<unknown>
 
 if (import.meta.main) {
   const address = JSON.parse(process.argv[2] ?? "") as QueueAddress;
-  const queue = await openSqliteMessageQueue({ file: address.file, clock: createSystemClock() });
+  const queue =
+    address.kind === "sqlite"
+      ? await openSqliteMessageQueue({ file: address.file, clock: createSystemClock() })
+      : openSqs(address.endpoint, address.prefix).queue;
   process.stdout.write(`${JSON.stringify("ready")}\n`);
   for await (const line of createInterface({ input: process.stdin })) {
     process.stdout.write(`${JSON.stringify(await obey(queue, JSON.parse(line) as PeerCommand))}\n`);
   }
-  await queue.close();
+  if ("close" in queue) await queue.close();
 }

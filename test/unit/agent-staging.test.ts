@@ -209,13 +209,15 @@ describe("an output", () => {
     expect(contentOf(result, "S")).toBe("small\n");
     expect(signed).toEqual([{ sha256: digest, bytes: 700_000 }]);
     expect(server.puts).toHaveLength(1);
-    expect(server.puts[0]).toMatchObject({ path: `/c/${digest}`, headers: { "content-length": "700000", "x-content-sha256": digest } });
+    const checksum = Buffer.from(digest, "hex").toString("base64");
+    const headers = { "content-length": "700000", "x-amz-checksum-sha256": checksum, "if-none-match": "*" };
+    expect(server.puts[0]).toMatchObject({ path: `/c/${digest}`, headers });
     expect(sha256(server.puts[0]?.body ?? "")).toBe(digest);
     expect(result.usage.bytesOut).toBe(1_400_006);
   });
 
   test.each([
-    [409, "done"],
+    [409, "staging"],
     [412, "done"],
     [403, "staging"],
   ])("answered by %i is %s", async (status, outcome) => {

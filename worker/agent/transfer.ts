@@ -73,7 +73,8 @@ async function refusalOf(response: http.IncomingMessage, place: string): Promise
   const text = await excerptOf(response).catch(() => "");
   const message = `${place} answered ${status}${text === "" ? "" : `: ${text}`}`;
   if (status >= 300 && status < 400) return new StagingError(`${message} (redirects are not followed)`);
-  return status >= 500 || status === 408 || status === 429 ? new PassingError(message) : new StagingError(message);
+  // 409: S3 has another upload of the same key under way, which may yet fail.
+  return status >= 500 || [408, 409, 429].includes(status) ? new PassingError(message) : new StagingError(message);
 }
 
 interface Asking {
@@ -140,10 +141,15 @@ async function downloadOnce(ask: Ask, source: Parameters<Transfer["download"]>[0
 }
 
 /** Answers that say the object is there: stored now, or already (a content address is never overwritten). */
-const STORED = new Set([200, 201, 204, 409, 412]);
+const STORED = new Set([200, 201, 204, 412]);
 
 async function uploadOnce(ask: Ask, source: Parameters<Transfer["upload"]>[0], url: string, signal: AbortSignal): Promise<void> {
-  const headers = { "content-length": source.bytes, "x-content-sha256": source.sha256 };
+  // S3 signs these three; whoever leaves one out, or sends other bytes, is refused there.
+  const headers = {
+    "content-length": source.bytes,
+    "x-amz-checksum-sha256": Buffer.from(source.sha256, "hex").toString("base64"),
+    "if-none-match": "*",
+  };
   const request = ask({ url, method: "PUT", headers, signal });
   const answered = answerTo(request);
   const hash = createHash("sha256");

@@ -6,26 +6,7 @@
  * file at the end of a cut segment ends in `=` (which also keeps a rest like `..` from meaning something). None of
  * these three characters occurs in keys. The file system must tell upper from lower case.
  */
-import { SchedulerError } from "#domain/error.ts";
-
-const KEY_CHARACTERS_MAX = 512;
 const PIECE_CHARACTERS = 200;
-
-export function checkKey(key: string): void {
-  const whole =
-    key.length <= KEY_CHARACTERS_MAX &&
-    key.split("/").every((segment) => /^[A-Za-z0-9._-]+$/.test(segment) && segment !== "." && segment !== "..");
-  if (!whole)
-    throw new SchedulerError(
-      "invalid-input",
-      "an object key is segments of A-Z a-z 0-9 . _ - joined by /, at most 512 characters, none . or ..",
-    );
-}
-
-/** The start of a key: its last segment may be cut anywhere. */
-export function checkPrefix(prefix: string): void {
-  if (prefix !== "") checkKey(`${prefix}x`.slice(0, KEY_CHARACTERS_MAX));
-}
 
 /** Names of the folders and of the file, from the root on. The key must have been checked. */
 export function filePieces(key: string): readonly string[] {

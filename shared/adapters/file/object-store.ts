@@ -13,15 +13,15 @@ import { type FileHandle, link, mkdir, open, readdir, readFile, rmdir, stat, unl
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
 import { SchedulerError } from "#domain/error.ts";
+import { checkAnnounced, checkObjectKey, checkObjectList, notAnnounced } from "#domain/object-key.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { ObjectInfo, ObjectStore } from "#ports/object-store.ts";
 import { fileBytes, walkObjects } from "./object-listing.ts";
-import { checkKey, checkPrefix, filePieces } from "./object-path.ts";
+import { filePieces } from "./object-path.ts";
 import { isAlive, isHeld } from "./removal-hold.ts";
 import { type ExpectedBody, signGrant } from "./signed-url.ts";
 
 const FORMAT = "airavata-objects 1\n";
-const LIST_LIMIT_MAX = 10_000;
 const LINK_TRIES_MAX = 16;
 const READ_CHUNK_BYTES = 256 * 1024;
 const SIGNED_VALIDITY_MS_MAX = 7 * 24 * 3_600_000; // what S3 takes, too
@@ -110,9 +110,7 @@ class FolderStore implements FileObjectStore {
   }
 
   async list(prefix: string, { limit, after = "" }: { readonly limit: number; readonly after?: string }): Promise<readonly ObjectInfo[]> {
-    checkPrefix(prefix);
-    if (!Number.isInteger(limit) || limit < 1 || limit > LIST_LIMIT_MAX)
-      throw new SchedulerError("invalid-input", `limit must be 1 to ${LIST_LIMIT_MAX}`);
+    checkObjectList(prefix, limit);
     return guarded(async () => {
       const found: ObjectInfo[] = [];
       for await (const info of walkObjects({ root: this.#objects, prefix, after })) {
@@ -139,18 +137,17 @@ class FolderStore implements FileObjectStore {
 
   async signPut(key: string, expect: ExpectedBody, expiresAtMs: number): Promise<string> {
     this.#checkSigned(key, expiresAtMs);
-    if (!Number.isSafeInteger(expect.bytes) || expect.bytes < 0 || !/^[0-9a-f]{64}$/.test(expect.sha256))
-      throw new SchedulerError("invalid-input", "a signed put needs the size in bytes and the SHA-256 in lower-case hex");
+    checkAnnounced(expect);
     return this.#options.baseUrl + signGrant(this.#options.signingKey, { method: "PUT", key, expiresAtMs, expect });
   }
 
   #path(key: string): string {
-    checkKey(key);
+    checkObjectKey(key);
     return join(this.#objects, ...filePieces(key));
   }
 
   #checkSigned(key: string, expiresAtMs: number): void {
-    checkKey(key);
+    checkObjectKey(key);
     const isTooLong = expiresAtMs - this.#options.clock.now() > SIGNED_VALIDITY_MS_MAX;
     if (!Number.isSafeInteger(expiresAtMs) || expiresAtMs < 0 || isTooLong)
       throw new SchedulerError("invalid-input", "a signed URL is valid for at most seven days");
@@ -197,8 +194,7 @@ async function writeVerified(handle: FileHandle, body: AsyncIterable<Uint8Array>
     hash.update(chunk);
     await handle.writeFile(chunk);
   }
-  if (bytes !== expect.bytes || hash.digest("hex") !== expect.sha256)
-    throw new SchedulerError("integrity", "the bytes are not those announced: send the object again");
+  if (bytes !== expect.bytes || hash.digest("hex") !== expect.sha256) throw notAnnounced();
 }
 
 /** Lazy, so that a stream nobody reads holds no file open. */

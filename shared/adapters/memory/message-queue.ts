@@ -2,15 +2,9 @@
  * MessageQueue in memory: the reference model. No timers, no chance, no time but the given clock, so that a simulator
  * replays it exactly: messages are given out in the order they were sent, ids and receipts are counted.
  */
-import { SchedulerError } from "#domain/error.ts";
+import { checkQueueName, checkReceive, checkSend, DEAD_SUFFIX as DEAD, RECEIVES_MAX_DEFAULT } from "#domain/message-limits.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { MessageQueue, QueueMessage } from "#ports/message-queue.ts";
-
-const BODY_BYTES_MAX = 256 * 1024;
-const DELAY_MS_MAX = 900_000;
-const RECEIVE_LIMIT_MAX = 10;
-const RECEIVES_MAX_DEFAULT = 5;
-const DEAD = "-dead";
 
 export interface MemoryMessageQueueOptions {
   readonly clock: Clock;
@@ -79,19 +73,13 @@ export function createMemoryMessageQueue(options: MemoryMessageQueueOptions): Me
 
   return {
     async send(queue, body, { delayMs = 0 } = {}) {
-      checkQueueName(queue);
-      checkRange("delayMs", delayMs, 0, DELAY_MS_MAX);
-      if (Buffer.byteLength(body) > BODY_BYTES_MAX)
-        throw new SchedulerError("too-large", `a message takes at most ${BODY_BYTES_MAX} bytes: store the rest as an object`);
+      checkSend(queue, body, delayMs);
       // Without a delay the clock is left out, so that one that runs backwards hides no new message.
       add(queue, { id: ++sent, body, visibleAtMs: delayMs === 0 ? 0 : clock.now() + delayMs, receives: 0 });
     },
 
     async receive(queue, receive) {
-      checkQueueName(queue);
-      checkRange("limit", receive.limit, 1, RECEIVE_LIMIT_MAX);
-      checkRange("waitMs", receive.waitMs, 0, Number.MAX_SAFE_INTEGER);
-      checkRange("visibilityMs", receive.visibilityMs, 0, Number.MAX_SAFE_INTEGER);
+      checkReceive(queue, receive);
       let ended = receive.waitMs === 0;
       let wake = (): void => {};
       const end = (): void => {
@@ -136,15 +124,4 @@ export function createMemoryMessageQueue(options: MemoryMessageQueueOptions): Me
 /** Counts the receives, so that the receipt of an earlier receive is no receipt of the present one. */
 function receiptOf(message: Message): string {
   return `${message.id}.${message.receives}`;
-}
-
-/** Dead-letter queues carry their suffix beyond the 60 characters of a name. */
-function checkQueueName(queue: string): void {
-  if (!/^[a-z0-9-]{1,60}(?:-dead)?$/.test(queue))
-    throw new SchedulerError("invalid-input", `queue name ${JSON.stringify(queue)} is not 1 to 60 of a-z, 0-9 and -`);
-}
-
-function checkRange(name: string, value: number, min: number, max: number): void {
-  if (!Number.isInteger(value) || value < min || value > max)
-    throw new SchedulerError("invalid-input", `${name} must be a whole number from ${min} to ${max}, not ${value}`);
 }

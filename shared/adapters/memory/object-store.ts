@@ -4,11 +4,9 @@
  */
 import { createHash } from "node:crypto";
 import { SchedulerError } from "#domain/error.ts";
+import { checkObjectKey as checkKey, checkObjectList, notAnnounced } from "#domain/object-key.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { ObjectInfo, ObjectStore } from "#ports/object-store.ts";
-
-const KEY_CHARACTERS_MAX = 512;
-const LIST_LIMIT_MAX = 10_000;
 
 export interface MemoryObjectStore extends ObjectStore {
   /** What an HTTP GET of the URL would give; `forbidden` when it is not one of `signGet`, was changed or has expired. */
@@ -63,9 +61,7 @@ export function createMemoryObjectStore(options: { readonly clock: Clock }): Mem
     },
 
     async list(prefix, { limit, after = "" }) {
-      checkPrefix(prefix);
-      if (!Number.isInteger(limit) || limit < 1 || limit > LIST_LIMIT_MAX)
-        throw new SchedulerError("invalid-input", `limit must be 1 to ${LIST_LIMIT_MAX}`);
+      checkObjectList(prefix, limit);
       ordered ??= [...objects.keys()].sort();
       const from = after > prefix ? after : prefix;
       const found: ObjectInfo[] = [];
@@ -121,8 +117,7 @@ async function readVerified(
     hash.update(chunk);
     chunks.push(chunk.slice());
   }
-  if (bytes !== expect.bytes || hash.digest("hex") !== expect.sha256)
-    throw new SchedulerError("integrity", "the bytes are not those announced: send the object again");
+  if (bytes !== expect.bytes || hash.digest("hex") !== expect.sha256) throw notAnnounced();
   return new Uint8Array(Buffer.concat(chunks));
 }
 
@@ -153,20 +148,4 @@ function firstFrom(keys: readonly string[], from: string): number {
     else high = middle;
   }
   return low;
-}
-
-function checkKey(key: string): void {
-  const whole =
-    key.length <= KEY_CHARACTERS_MAX &&
-    key.split("/").every((segment) => /^[A-Za-z0-9._-]+$/.test(segment) && segment !== "." && segment !== "..");
-  if (!whole)
-    throw new SchedulerError(
-      "invalid-input",
-      "an object key is segments of A-Z a-z 0-9 . _ - joined by /, at most 512 characters, none . or ..",
-    );
-}
-
-/** The start of a key: its last segment may be cut anywhere. */
-function checkPrefix(prefix: string): void {
-  if (prefix !== "") checkKey(`${prefix}x`.slice(0, KEY_CHARACTERS_MAX));
 }

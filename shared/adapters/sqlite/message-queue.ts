@@ -9,17 +9,13 @@
  *   that runs backwards gives hidden messages out later by as much, never a held one twice.
  */
 import { SchedulerError } from "#domain/error.ts";
+import { checkQueueName, checkReceive, checkSend, DEAD_SUFFIX as DEAD, RECEIVES_MAX_DEFAULT } from "#domain/message-limits.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { MessageQueue, QueueMessage } from "#ports/message-queue.ts";
 import { Bell } from "./bell.ts";
 import { QueueFile } from "./queue-file.ts";
 
-const BODY_BYTES_MAX = 256 * 1024;
-const DELAY_MS_MAX = 900_000;
-const RECEIVE_LIMIT_MAX = 10;
-const RECEIVES_MAX_DEFAULT = 5;
 const RECEIPTS_MAX = 1_000;
-const DEAD = "-dead";
 
 export interface SqliteMessageQueueOptions {
   /** Created with its folder when missing; `<file>-bell`, `-wal` and `-shm` stand beside it. Not on a network file system. */
@@ -56,18 +52,14 @@ class OpenQueue implements SqliteMessageQueue {
 
   async send(queue: string, body: string, { delayMs = 0 }: { readonly delayMs?: number } = {}): Promise<void> {
     this.#check(queue);
-    checkRange("delayMs", delayMs, 0, DELAY_MS_MAX);
-    if (Buffer.byteLength(body) > BODY_BYTES_MAX)
-      throw new SchedulerError("too-large", `a message takes at most ${BODY_BYTES_MAX} bytes: store the rest as an object`);
+    checkSend(queue, body, delayMs);
     const visibleAtMs = delayMs === 0 ? 0 : this.#clock.now() + delayMs;
     await this.#file.write({ apply: () => this.#file.insert({ queue, body, visibleAtMs }), committed: () => this.#bell.ring(queue) });
   }
 
   async receive(queue: string, options: ReceiveOptions): Promise<readonly QueueMessage[]> {
     this.#check(queue);
-    checkRange("limit", options.limit, 1, RECEIVE_LIMIT_MAX);
-    checkRange("waitMs", options.waitMs, 0, Number.MAX_SAFE_INTEGER);
-    checkRange("visibilityMs", options.visibilityMs, 0, Number.MAX_SAFE_INTEGER);
+    checkReceive(queue, options);
     if (options.signal?.aborted === true) return [];
     const wait = new AbortController();
     const end = (): void => wait.abort();
@@ -95,7 +87,8 @@ class OpenQueue implements SqliteMessageQueue {
   async remove(queue: string, receipts: readonly string[]): Promise<void> {
     this.#check(queue);
     if (receipts.length === 0) return;
-    checkRange("the number of receipts", receipts.length, 1, RECEIPTS_MAX);
+    if (receipts.length > RECEIPTS_MAX)
+      throw new SchedulerError("invalid-input", `at most ${RECEIPTS_MAX} receipts at once, not ${receipts.length}`);
     await this.#file.write({ apply: () => this.#file.delete(queue, receipts) });
   }
 
@@ -144,13 +137,6 @@ class OpenQueue implements SqliteMessageQueue {
 
   #check(queue: string): void {
     if (this.#closed.signal.aborted) throw new SchedulerError("unavailable", "the queue is closed");
-    // Dead-letter queues carry their suffix beyond the 60 characters of a name.
-    if (!/^[a-z0-9-]{1,60}(?:-dead)?$/.test(queue))
-      throw new SchedulerError("invalid-input", `queue name ${JSON.stringify(queue)} is not 1 to 60 of a-z, 0-9 and -`);
+    checkQueueName(queue);
   }
-}
-
-function checkRange(name: string, value: number, min: number, max: number): void {
-  if (!Number.isInteger(value) || value < min || value > max)
-    throw new SchedulerError("invalid-input", `${name} must be a whole number from ${min} to ${max}, not ${value}`);
 }
