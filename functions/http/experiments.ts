@@ -6,6 +6,7 @@ import { summarizePlan } from "#api/schema/plan-summary.ts";
 import type { AttemptView, ExperimentView, TaskDetail, TaskView } from "#core/experiment-orchestrator/index.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { type Experiment, type ExperimentState, isTerminal } from "#domain/experiment.ts";
+import { type ExperimentId, ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
 import type { ExperimentSpec } from "#domain/spec.ts";
 import type { Handlers } from "./call.ts";
 import type { HttpDeps, User } from "./deps.ts";
@@ -86,7 +87,7 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
   /** Once it is created the answer names it, whatever becomes of the submit: else a repeated request makes another. */
   async function submitCreated(created: Experiment, requestId: string): Promise<Experiment> {
     try {
-      return await orchestrator.submit(created.id);
+      return await orchestrator.submit(created.id, created);
     } catch (error) {
       if (!(error instanceof SchedulerError) || error.disposition !== "retryable") throw error;
       deps.logger.warn("created, not submitted", { experiment: created.id, requestId, kind: error.kind });
@@ -94,7 +95,8 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
     }
   }
 
-  async function own({ id }: Experiment, user: User): Promise<void> {
+  /** May come before the experiment: a relation to nothing permits nothing. */
+  async function own(id: ExperimentId, user: User): Promise<void> {
     const object = { type: "experiment", id } as const;
     await authorization.write([
       { object, relation: "owner", subject: { type: "user", id: user.id } },
@@ -102,14 +104,15 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
     ]);
   }
 
+  const anotherId = () => makeId("experiment", deps.clock.now(), crypto.getRandomValues(new Uint8Array(ID_RANDOM_BYTES)));
+
   return {
     planExperiment: async ({ body }) => summarizePlan(compilePlan(specOf(body))),
-    createExperiment: async ({ body, query, user, requestId, newId: id }) => {
+    createExperiment: ({ body, query, user, requestId, newId: id = anotherId() }) => {
       const spec = specOf(body);
       const plan = compilePlan(spec);
-      const created = await orchestrator.create({ owner: user.id, plan, priority: spec.priority, id });
-      return deps.charging([created.id], async () => {
-        await own(created, user);
+      return deps.charging([id], async () => {
+        const [created] = await Promise.all([orchestrator.create({ owner: user.id, plan, priority: spec.priority, id }), own(id, user)]);
         return summaryOf(query.submit === "true" ? await submitCreated(created, requestId) : created);
       });
     },
@@ -124,13 +127,11 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
     resumeExperiment: async ({ params }) => summaryOf(await orchestrator.resume(params.id)),
     retryExperiment: async ({ params, body }) => summaryOf(await orchestrator.retry(params.id, body)),
     editExperiment: async ({ params, body }) => summaryOf(await orchestrator.edit(params.id, body)),
-    resubmitExperiment: async ({ params, user, requestId, newId }) => {
-      const created = await orchestrator.resubmit(params.id, user.id, newId);
-      return deps.charging([created.id], async () => {
-        await own(created, user);
+    resubmitExperiment: ({ params, user, requestId, newId: id = anotherId() }) =>
+      deps.charging([id], async () => {
+        const [created] = await Promise.all([orchestrator.resubmit(params.id, user.id, id), own(id, user)]);
         return summaryOf(await submitCreated(created, requestId));
-      });
-    },
+      }),
     listTasks: async ({ params, query }) => {
       const page = await orchestrator.tasks(params.id, query);
       return { items: page.items.map(taskOf), ...cursorOf(page) };

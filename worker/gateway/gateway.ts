@@ -136,8 +136,9 @@ export function createGateway(deps: GatewayDeps): Gateway {
     if (r.folded) hint({ experiment: r.lease.experiment, set: r.lease.set, segment: r.lease.segment });
   }
 
-  async function deliver(s: Session, key: LeaseKey): Promise<void> {
-    const lease = await deps.tasks.readLease(key);
+  /** `read`: the lease as it was read strongly a moment ago. */
+  async function deliver(s: Session, key: LeaseKey, read?: Lease): Promise<void> {
+    const lease = read ?? (await deps.tasks.readLease(key));
     if (lease?.state !== "OPEN" || workerName(lease.worker) !== workerName(s.worker)) return;
     const rest = minus(lease.hold, lease.done, lease.failed);
     const name = leaseName(key);
@@ -361,12 +362,14 @@ export function createGateway(deps: GatewayDeps): Gateway {
 
   async function dispatched(message: string): Promise<void> {
     const told = parseDispatch(message);
+    // The plan is needed next: it is fetched meanwhile.
+    if (told !== undefined && told.recall === undefined) void deps.plans.of(told.lease.experiment).catch(() => undefined);
     const lease = told === undefined ? undefined : await deps.tasks.readLease(told.lease);
     const s = lease?.state === "OPEN" ? sessions.get(workerName(lease.worker)) : undefined;
     if (told === undefined || s === undefined) return;
     const name = leaseName(told.lease);
     if (told.recall !== undefined) send(s, { $case: "release", value: { lease: name, count: told.recall } });
-    else if (!s.leases.has(name)) await deliver(s, told.lease);
+    else if (!s.leases.has(name)) await deliver(s, told.lease, lease);
   }
 
   function usage(): Map<ExperimentId, Capacity> {

@@ -68,8 +68,9 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
 
   return {
     create,
-    submit: async (id) => {
-      const e = await turned(id, { from: ["CREATED"], change: () => ({ status: "RUNNING", live: true, startedAtMs: deps.clock.now() }) });
+    submit: async (id, known) => {
+      const change = () => ({ status: "RUNNING", live: true, startedAtMs: deps.clock.now() }) as const;
+      const e = await turned(id, { from: ["CREATED"], change, known });
       if (e.status === "CANCELED") throw new SchedulerError("conflict", `${id} was canceled before; create it anew`);
       return e;
     },

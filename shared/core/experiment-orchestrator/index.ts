@@ -95,8 +95,8 @@ export interface ExperimentOrchestrator {
     readonly priority: number;
     readonly id?: ExperimentId | undefined;
   }): Promise<Experiment>;
-  /** CREATED -> RUNNING; a no-op when it is past that. `conflict` when CANCELED before. */
-  submit(id: ExperimentId): Promise<Experiment>;
+  /** CREATED -> RUNNING; a no-op when it is past that. `conflict` when CANCELED before. `known`: as just read or created. */
+  submit(id: ExperimentId, known?: Experiment): Promise<Experiment>;
   /** Any state that is not terminal -> CANCELED; a no-op when terminal already. */
   cancel(id: ExperimentId): Promise<Experiment>;
   /** RUNNING -> PAUSED: running tasks finish, the others are taken back. A no-op when PAUSED; otherwise `conflict`. */

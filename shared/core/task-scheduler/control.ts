@@ -30,6 +30,8 @@ export interface TurnRequest {
   readonly from: readonly ExperimentState[];
   /** The post-image's changes, or `undefined` to leave it as it is. */
   readonly change: (now: Experiment) => Partial<Experiment> | undefined;
+  /** As it was read a moment ago: it is read again only when the turn is refused. */
+  readonly known?: Experiment | undefined;
 }
 
 export type TurnReport = { readonly kind: "turned" | "unchanged" | "undecided"; readonly experiment: Experiment | undefined };
@@ -57,9 +59,11 @@ export function createControl(deps: Deps): Control {
   const { store } = deps;
 
   async function turn(id: ExperimentId, request: TurnRequest): Promise<TurnReport> {
+    let known = request.known;
     for (let i = 0; i < WRITE_TRIES; i++) {
       if (i > 0) await deps.clock.sleep(deps.random.next() * WRITE_JITTER_MS * i);
-      const now = await store.readExperiment(id);
+      const now = known ?? (await store.readExperiment(id));
+      known = undefined;
       if (now === undefined || !request.from.includes(now.status)) return { kind: "unchanged", experiment: now };
       const change = request.change(now);
       if (change === undefined) return { kind: "unchanged", experiment: now };

@@ -14,6 +14,7 @@ import type { Clock } from "#ports/clock.ts";
 import type { Logger } from "#ports/logger.ts";
 import type { Random } from "#ports/random.ts";
 import type { SegmentWrite, TaskStore } from "#ports/task-store.ts";
+import type { Worker } from "#domain/worker.ts";
 import type { WorkerStore } from "#ports/worker-store.ts";
 import type { Control } from "./control.ts";
 import { childPlaces, isBarrierDoomed, isSetClosed, parentPlaces, readiness, workable } from "./eligibility.ts";
@@ -132,7 +133,7 @@ export function createPass(given: PassDeps): (hints: readonly Hint[]) => Promise
   return async (hints) => {
     const tally: Tally = { leases: 0, tasks: 0, refusals: 0, skipped: 0, completed: 0, waiting: new Map(), wakes: new Map(), running: [] };
     let progress = true;
-    for (let round = 0; progress && round < ROUNDS_PER_PASS; round++) progress = await runRound(deps, hints, tally);
+    for (let round = 0; progress && round < ROUNDS_PER_PASS; round++) progress = await runRound(deps, hints, tally, round === 0);
     // A long chain of skips may need more rounds than one pass has.
     if (progress) for (const hint of hints) await deps.hint(hint, 0);
     const quiet = progress ? [] : tally.running.filter((e) => !tally.waiting.has(e.id));
@@ -144,8 +145,11 @@ export function createPass(given: PassDeps): (hints: readonly Hint[]) => Promise
 }
 
 /** True when something was handed out, skipped or completed: then another round may find more. */
-async function runRound(deps: Deps, hints: readonly Hint[], tally: Tally): Promise<boolean> {
+async function runRound(deps: Deps, hints: readonly Hint[], tally: Tally, first: boolean): Promise<boolean> {
   tally.waiting.clear();
+  // Somebody who has just submitted waits for this: who has room is asked while we look.
+  const early = first && hints.some((h) => h.experiment !== undefined && h.segment === undefined) ? readSupply(deps) : undefined;
+  early?.catch(() => undefined); // thrown where it is awaited
   const experiments = await liveExperiments(deps, hints);
   tally.running = experiments;
   const candidates: Candidate[] = [];
@@ -157,8 +161,7 @@ async function runRound(deps: Deps, hints: readonly Hint[], tally: Tally): Promi
   }
   const demands = candidates.filter((c) => !isEmptySet(c.take)).map((candidate) => ({ candidate, demand: demandOf(candidate) }));
   if (demands.length === 0) return progress;
-  const supply = (await deps.workers.workersWithRoom(WORKERS_PER_ROUND)).filter((w) => w.state === "READY");
-  const usage = await readUsage(deps);
+  const { supply, usage } = await (early ?? readSupply(deps));
   const owners = new Map<ExperimentId, UserId>(experiments.map((e) => [e.id, e.owner]));
   const plan = place(
     demands.map((d) => d.demand),
@@ -200,8 +203,9 @@ async function assignAll(
 
 async function liveExperiments(deps: Deps, hints: readonly Hint[]): Promise<Experiment[]> {
   const found = new Map<ExperimentId, Experiment>();
-  for (const id of new Set(hints.map((h) => h.experiment))) {
-    let e = id === undefined ? undefined : await deps.store.readExperiment(id);
+  const hinted = new Set(hints.map((h) => h.experiment).filter((id) => id !== undefined));
+  const [named, running] = await Promise.all([Promise.all([...hinted].map((id) => deps.store.readExperiment(id))), deps.running.next()]);
+  for (let e of named) {
     // What a user asked for need not wait for the timer.
     if (e !== undefined && e.status !== "RUNNING") {
       await deps.control.carryOn(e);
@@ -209,8 +213,15 @@ async function liveExperiments(deps: Deps, hints: readonly Hint[]): Promise<Expe
     }
     if (e !== undefined) found.set(e.id, e);
   }
-  for (const e of await deps.running.next()) if (!found.has(e.id)) found.set(e.id, e);
+  for (const e of running) if (!hinted.has(e.id)) found.set(e.id, e);
   return [...found.values()].filter((e) => e.status === "RUNNING").slice(0, EXPERIMENTS_PER_PASS);
+}
+
+async function readSupply(
+  deps: PassDeps,
+): Promise<{ readonly supply: readonly Worker[]; readonly usage: ReadonlyMap<ExperimentId, Capacity> }> {
+  const [workers, usage] = await Promise.all([deps.workers.workersWithRoom(WORKERS_PER_ROUND), readUsage(deps)]);
+  return { supply: workers.filter((w) => w.state === "READY"), usage };
 }
 
 async function readUsage(deps: PassDeps): Promise<Map<ExperimentId, Capacity>> {
@@ -228,13 +239,17 @@ async function readUsage(deps: PassDeps): Promise<Map<ExperimentId, Capacity>> {
 }
 
 /** Segments worth a look: those a hint names and their children, those in the open index, and the next unborn ones of each set, in order. */
-async function candidateKeys(
+function candidateKeys(
   deps: PassDeps,
-  e: Experiment,
-  sets: readonly TaskSet[],
-  plan: Plan,
-  hints: readonly Hint[],
-): Promise<SegmentKey[]> {
+  of: {
+    readonly e: Experiment;
+    readonly sets: readonly TaskSet[];
+    readonly plan: Plan;
+    readonly hints: readonly Hint[];
+    readonly open: readonly SegmentKey[];
+  },
+): SegmentKey[] {
+  const { e, sets, plan, hints, open } = of;
   const keys = new Map<string, SegmentKey>();
   const add = (set: number, segment: number) => {
     const s = sets[set];
@@ -247,7 +262,6 @@ async function candidateKeys(
     add(h.set, h.segment);
     for (const child of childPlaces(plan, { set: h.set, segment: h.segment })) add(child.set, child.segment);
   }
-  const open = await deps.store.openSegments(e.id, SEGMENTS_PER_ROUND * 4);
   const start = Math.floor(deps.random.next() * Math.max(1, open.length));
   for (let i = 0; i < open.length && keys.size < SEGMENTS_PER_ROUND; i++) {
     const key = open[(start + i) % open.length] as SegmentKey;
@@ -270,7 +284,10 @@ async function lookAt(
   hints: readonly Hint[],
   tally: Tally,
 ): Promise<{ candidates: Candidate[]; progress: boolean }> {
-  const { plan } = await deps.plans.of(e.id);
+  const planned = deps.plans.of(e.id, e);
+  // A hint (G5): it need not wait for the gates.
+  const opened = deps.store.openSegments(e.id, SEGMENTS_PER_ROUND * 4);
+  for (const early of [planned, opened]) early.catch(() => undefined); // thrown where they are awaited
   const gates = new Map<number, Gate>();
   const gateOf = async (segment: number): Promise<Gate | undefined> => {
     const shard = segment % e.gates;
@@ -282,6 +299,7 @@ async function lookAt(
   const open = await Promise.all(Array.from({ length: e.gates }, (_, shard) => gateOf(shard)));
   if (open.some((gate) => gate === undefined)) return { candidates: [], progress: false };
   const sets = await deps.store.readSets(e.id);
+  const { plan } = await planned;
   if (sets.every(isSetClosed)) {
     const done = await deps.control.completeIfDone(e.id);
     if (done) tally.completed++;
@@ -291,7 +309,7 @@ async function lookAt(
   const candidates: Candidate[] = [];
   const next = sets.map((s) => s.next);
   const read = readOnce(deps.store);
-  const keys = await candidateKeys(deps, e, sets, plan, hints);
+  const keys = candidateKeys(deps, { e, sets, plan, hints, open: await opened });
   const looks = keys.map(async (key) => {
     const gate = await gateOf(key.segment);
     if (gate === undefined) return undefined;

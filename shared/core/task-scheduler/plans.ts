@@ -23,8 +23,11 @@ export interface Planned {
 }
 
 export interface Plans {
-  /** Throws `not-found` for an unknown experiment and `integrity` when its plan is missing or damaged. */
-  of(id: ExperimentId): Promise<Planned>;
+  /**
+   * Throws `not-found` for an unknown experiment and `integrity` when its plan is missing or damaged. Whoever has the
+   * experiment hands it in: it is not read again.
+   */
+  of(id: ExperimentId, known?: Experiment): Promise<Planned>;
 }
 
 export function createPlans(deps: { store: TaskStore; objects: ObjectStore; decodePlan: (bytes: Uint8Array) => Plan }): Plans {
@@ -40,17 +43,23 @@ export function createPlans(deps: { store: TaskStore; objects: ObjectStore; deco
       keptBytes -= oldBytes;
     }
   }
+  async function read(id: ExperimentId, known: Experiment | undefined): Promise<Planned> {
+    const experiment = known ?? (await deps.store.readExperiment(id));
+    if (experiment === undefined) throw new SchedulerError("not-found", `there is no experiment ${id}`);
+    const bytes = await deps.objects.get(planKey(experiment.planHash), PLAN_BYTES_MAX);
+    if (bytes === undefined) throw new SchedulerError("integrity", `the plan of ${id} is missing from the object store`);
+    const planned = { plan: deps.decodePlan(bytes), planHash: experiment.planHash, owner: experiment.owner, gates: experiment.gates };
+    keep(id, planned, bytes.byteLength);
+    return planned;
+  }
+  const reading = new Map<ExperimentId, Promise<Planned>>();
   return {
-    async of(id) {
-      const known = kept.get(id)?.planned;
-      if (known !== undefined) return known;
-      const experiment = await deps.store.readExperiment(id);
-      if (experiment === undefined) throw new SchedulerError("not-found", `there is no experiment ${id}`);
-      const bytes = await deps.objects.get(planKey(experiment.planHash), PLAN_BYTES_MAX);
-      if (bytes === undefined) throw new SchedulerError("integrity", `the plan of ${id} is missing from the object store`);
-      const planned = { plan: deps.decodePlan(bytes), planHash: experiment.planHash, owner: experiment.owner, gates: experiment.gates };
-      keep(id, planned, bytes.byteLength);
-      return planned;
+    async of(id, known) {
+      const planned = kept.get(id)?.planned ?? reading.get(id);
+      if (planned !== undefined) return planned;
+      const started = read(id, known).finally(() => reading.delete(id));
+      reading.set(id, started);
+      return started;
     },
   };
 }
