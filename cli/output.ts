@@ -9,13 +9,15 @@ export type Style = "bold" | "dim" | "green" | "red" | "yellow";
 
 export interface Output {
   readonly json: boolean;
+  /** Nothing but what was asked for, for scripts. */
+  readonly quiet: boolean;
   /** Lines may be redrawn. */
   readonly live: boolean;
   readonly columns: number;
-  /** A result: JSON when asked for, else lines. */
+  /** A result: JSON when asked for, its names alone when quiet, else lines. */
   result(value: unknown, lines: () => readonly string[]): void;
   line(text: string): void;
-  /** Progress and remarks: stderr, left out with --json. */
+  /** Progress and remarks: stderr, left out with --json and --quiet. */
   note(text: string): void;
   error(text: string): void;
   /** Replaces what was redrawn last, on stderr. Only when `live`. */
@@ -53,21 +55,36 @@ function mayColour(stream: NodeJS.WriteStream, env: NodeJS.ProcessEnv): boolean 
   return stream.isTTY === true && (env.NO_COLOR ?? "") === "" && env.TERM !== "dumb";
 }
 
-export function createOutput({ stdout, stderr, env }: Streams, json: boolean): Output {
+const NAMES = ["id", "task", "worker", "path", "name"] as const;
+
+/** What a result, or each of its items, is called; nothing for what has no name. */
+function namesOf(value: unknown): string[] {
+  if (typeof value !== "object" || value === null) return [];
+  const list = Array.isArray(value) ? value : "items" in value && Array.isArray(value.items) ? value.items : undefined;
+  if (list !== undefined) return list.flatMap(namesOf);
+  const found = NAMES.map((key) => (value as Record<string, unknown>)[key]).find((name) => typeof name === "string");
+  return found === undefined ? [] : [clean(String(found))];
+}
+
+export function createOutput(
+  { stdout, stderr, env }: Streams,
+  { json = false, quiet = false }: { json?: boolean; quiet?: boolean } = {},
+): Output {
   const colour = mayColour(stderr, env) && mayColour(stdout, env);
-  const live = stderr.isTTY === true && env.TERM !== "dumb" && !json;
+  const live = stderr.isTTY === true && env.TERM !== "dumb" && !json && !quiet;
   let drawn = 0;
   const write = (stream: NodeJS.WriteStream, text: string) => stream.write(`${text}\n`);
   return {
     json,
+    quiet,
     live,
     columns: stderr.columns || COLUMNS_DEFAULT,
     result(value, lines) {
       if (json) write(stdout, JSON.stringify(value));
-      else for (const text of lines()) write(stdout, text);
+      else for (const text of quiet ? namesOf(value) : lines()) write(stdout, text);
     },
     line: (text) => void write(stdout, text),
-    note: (text) => void (json || write(stderr, text)),
+    note: (text) => void (json || quiet || write(stderr, text)),
     error: (text) => void write(stderr, text),
     redraw(lines) {
       const up = drawn > 0 ? `${ESCAPE}[${drawn}A` : "";

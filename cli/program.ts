@@ -1,7 +1,9 @@
 /** The tree of commands, their options, and nothing of what they do. */
 import { FAILURE_CAUSES } from "#domain/plan.ts";
 import { TASK_STATES } from "#domain/task.ts";
-import { type Command, InvalidArgumentError, Option } from "commander";
+import { Argument, type Command, InvalidArgumentError, Option } from "commander";
+import { SHELLS, type Shell } from "./completion.ts";
+import { EXAMPLES } from "./examples.ts";
 import { createSession, type GlobalOptions, type Io, type Session } from "./session.ts";
 
 export interface Surroundings {
@@ -48,6 +50,7 @@ function readWithout(text: string): Readonly<Record<string, string>> {
 function leaf<O>(command: Command, around: Surroundings, load: () => Promise<Action<O & GlobalOptions>>): Command {
   command.option("--server <url>", "address of the server (or AIRAVATA_SERVER; default: where you logged in)");
   command.option("--json", "print JSON");
+  command.option("-q, --quiet", "print ids or names alone, and no progress");
   return command.action(async () => {
     const options = command.opts<O & GlobalOptions>();
     const session = createSession(around.io, options, around.signal);
@@ -137,6 +140,18 @@ function addData(data: Command, around: Surroundings): void {
   leaf(get, around, async () => (await load()).get);
 }
 
+function pathOf(command: Command): string {
+  const names: string[] = [];
+  for (let at: Command | null = command; at?.parent; at = at.parent) names.unshift(at.name());
+  return names.join(" ");
+}
+
+function addExamples(command: Command): void {
+  const examples = EXAMPLES[pathOf(command)];
+  if (examples !== undefined) command.addHelpText("after", `\nExamples:\n${examples.map((line) => `  ${line}`).join("\n")}`);
+  for (const child of command.commands) addExamples(child);
+}
+
 export function addCommands(program: Command, around: Surroundings): void {
   const { io } = around;
   program
@@ -177,5 +192,13 @@ export function addCommands(program: Command, around: Surroundings): void {
   const admin = program.command("admin [args...]").description("operate an installation on its machine: status, backup, verify, restore");
   // Its options are read by that program.
   admin.helpOption(false).allowUnknownOption();
+  program
+    .command("completion")
+    .description("print a script that completes commands and options in your shell")
+    .addArgument(new Argument("<shell>", "which one").choices(SHELLS))
+    .action(async (shell: Shell) => {
+      io.stdout.write((await import("./completion.ts")).completionScript(shell, program));
+    });
   admin.action(async () => around.done(await (await import("./admin.ts")).runAdmin(admin.args)));
+  addExamples(program);
 }

@@ -9,6 +9,7 @@ export const SERVER_DEFAULT = "http://127.0.0.1:8080";
 export interface GlobalOptions {
   readonly server?: string;
   readonly json?: boolean;
+  readonly quiet?: boolean;
 }
 
 export interface Io extends Streams {
@@ -24,7 +25,7 @@ export interface Session {
 }
 
 export function createSession(io: Io, options: GlobalOptions, signal: AbortSignal): Session {
-  return { io, options, signal, output: createOutput(io, options.json === true) };
+  return { io, options, signal, output: createOutput(io, { json: options.json === true, quiet: options.quiet === true }) };
 }
 
 const isLoopback = (host: string): boolean => host === "localhost" || host === "[::1]" || /^127(\.\d+){3}$/.test(host);
