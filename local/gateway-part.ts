@@ -1,6 +1,6 @@
 /** The part that is always on: the task gateway, and the server of signed object URLs. */
 import { randomBytes } from "node:crypto";
-import { createServer } from "node:http";
+import { createServer, type Server } from "node:http";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createSignedObjectHandler, SIGNED_SERVER_OPTIONS } from "#adapters/file/signed-http.ts";
@@ -45,6 +45,16 @@ async function consume(e: Embedded, queue: string, gateway: Gateway, signal: Abo
   }
 }
 
+/** A folder's signed URLs are served here; a bucket serves its own. */
+async function serveObjects(e: Embedded): Promise<Server | undefined> {
+  if (e.files === undefined) return undefined;
+  const { store, signingKey: key } = e.files;
+  const server = createServer(SIGNED_SERVER_OPTIONS, createSignedObjectHandler({ store, key, clock: e.clock, logger: e.logger }));
+  const { port } = new URL(e.config.objectsUrl);
+  await new Promise<void>((resolve, reject) => server.once("error", reject).listen(Number(port), "127.0.0.1", resolve));
+  return server;
+}
+
 async function main(): Promise<void> {
   const e = await openEmbedded(readConfig(process.env), "gateway");
   const rooms = openRooms(e);
@@ -87,13 +97,7 @@ async function main(): Promise<void> {
       },
     },
   });
-  const objects = createServer(
-    SIGNED_SERVER_OPTIONS,
-    createSignedObjectHandler({ store: e.files, key: e.signingKey, clock: e.clock, logger: e.logger }),
-  );
-  await new Promise<void>((resolve, reject) =>
-    objects.once("error", reject).listen(Number(new URL(e.config.objectsUrl).port), "127.0.0.1", resolve),
-  );
+  const objects = await serveObjects(e);
   for (let n = 1; n <= Number(process.env.AIRAVATA_WORKERS ?? "0"); n++) {
     const { token } = await rooms.lifecycle.issueToken("local", TOKEN_LIFETIME_MS);
     writeFileSync(join(e.config.dataDir, "run", `worker-${n}.token`), token, { mode: 0o600 });
@@ -106,7 +110,7 @@ async function main(): Promise<void> {
   const leave = () => {
     if (stop.signal.aborted) return;
     stop.abort();
-    objects.close();
+    objects?.close();
     void Promise.all([server.close(GRACE_MS), beating, metering]).then(() => process.exit(0));
   };
   process.on("SIGTERM", leave);

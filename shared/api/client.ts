@@ -6,7 +6,7 @@
  * own origin only (fetch drops it on a redirect elsewhere). Answers are checked against the contract.
  */
 import { SchedulerError } from "#domain/error.ts";
-import { z } from "zod";
+import * as z from "zod";
 import { errorOfAnswer, RemoteError } from "./problem.ts";
 import {
   type AnswerOf,

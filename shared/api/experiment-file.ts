@@ -8,7 +8,7 @@ import { COMPLAINTS_MAX, type Complaints, createComplaints } from "#domain/compl
 import { SchedulerError } from "#domain/error.ts";
 import type { ComputeSpec, ExperimentSpec, ParameterValue } from "#domain/spec.ts";
 import { suggestName } from "#domain/suggestion.ts";
-import type { z } from "zod";
+import type * as z from "zod";
 import { compute, experimentFile, isParameterPath, SENTENCE_END, sentenceFor } from "./schema/experiment.ts";
 import { decodeText, openYaml, type YamlSource } from "./yaml-source.ts";
 

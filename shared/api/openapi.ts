@@ -2,7 +2,7 @@
  * The route table as an OpenAPI 3.1 document. `node shared/api/openapi.ts FILE` writes it (docs/openapi.json); the
  * application builds the same when somebody first asks for /openapi.json, never at cold start.
  */
-import { z } from "zod";
+import * as z from "zod";
 import { PROBLEM_CONTENT_TYPE, PROBLEMS, type ProblemCode, problem } from "./problem.ts";
 import {
   EXPERIMENT_FILE,

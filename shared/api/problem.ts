@@ -5,7 +5,7 @@
  * of this table, and the cause stays in the log under the request's id.
  */
 import { type Complaint, type ErrorKind, SchedulerError } from "#domain/error.ts";
-import { z } from "zod";
+import * as z from "zod";
 
 interface ProblemKind {
   readonly status: number;

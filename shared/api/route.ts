@@ -1,6 +1,6 @@
 /** One row of the HTTP contract, and what every row may answer. */
 import type { ErrorKind } from "#domain/error.ts";
-import { z } from "zod";
+import * as z from "zod";
 
 /**
  * `experiment`: the one that the path names by its id; who may not view it learns nothing of it: 404. `storage_resource`:

@@ -3,7 +3,7 @@
  *
  * P1: every route names the permission that it needs; the application refuses before any effect.
  */
-import type { z } from "zod";
+import type * as z from "zod";
 import type { EXPERIMENT_FILE, ExperimentFileBody, FILE_CONTENT, FileContent, Route } from "./route.ts";
 import { accountRoutes } from "./routes/accounts.ts";
 import { costRoutes } from "./routes/costs.ts";

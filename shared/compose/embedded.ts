@@ -1,24 +1,35 @@
-/** What every process of the embedded default opens: state in DynamoDB's API, objects in a folder, the queue in a file. */
+/**
+ * What every process on a machine of its own opens: state in DynamoDB's API, objects in a folder or a bucket, messages in
+ * a file or in SQS, as the settings say.
+ */
 import { openFileObjectStore } from "#adapters/file/object-store.ts";
 import { createMeteredMessageQueue } from "#adapters/metered/message-queue.ts";
 import { createMeteredObjectStore } from "#adapters/metered/object-store.ts";
 import { createSpiceDbAuthorization } from "#adapters/spicedb/authorization.ts";
 import { openSqliteMessageQueue } from "#adapters/sqlite/message-queue.ts";
-import { type Config, dataPaths, deploymentKey, readSecret } from "#config";
-import { ensureTable, openState } from "./state.ts";
+import { dataPaths, deploymentKey, type MachineConfig, spiceDbSettings } from "#config";
+import { openBucketObjects, openSqsQueue } from "./aws.ts";
+import { ensureTable, openState, type State } from "./state.ts";
 
-export async function openEmbedded(config: Config, part: string) {
+export async function openEmbedded(config: MachineConfig, part: string) {
   await ensureTable(config);
-  const state = openState(config, part);
-  const { clock } = state;
-  const paths = dataPaths(config);
-  const signingKey = await deploymentKey(config, "signed-urls");
-  const files = await openFileObjectStore({ folder: paths.objects, baseUrl: config.objectsUrl, signingKey, clock });
-  const objects = createMeteredObjectStore(files, state.meter);
-  const queue = createMeteredMessageQueue(await openSqliteMessageQueue({ file: paths.queue, clock }), state.meter);
-  const presharedKey = await readSecret(paths.spicedbKey);
-  const authorization = createSpiceDbAuthorization({ endpoint: config.spicedb, presharedKey, transport: "plaintext" });
-  return { ...state, files, objects, queue, authorization, signingKey };
+  const state = { ...openState(config, part), config };
+  const { objects, files } = await openObjects(state, config);
+  const queue =
+    config.queues === undefined
+      ? createMeteredMessageQueue(await openSqliteMessageQueue({ file: dataPaths(config).queue, clock: state.clock }), state.meter)
+      : openSqsQueue(state, config.queues, true);
+  const authorization = createSpiceDbAuthorization(await spiceDbSettings(config));
+  return { ...state, files, objects, queue, authorization };
 }
 
 export type Embedded = Awaited<ReturnType<typeof openEmbedded>>;
+
+/** `files`: the folder behind signed URLs that this machine has to serve; a bucket serves its own. */
+async function openObjects(state: State, config: MachineConfig) {
+  if (config.bucket !== undefined) return { objects: openBucketObjects(state, config.bucket), files: undefined };
+  const signingKey = await deploymentKey(config, "signed-urls");
+  const options = { folder: dataPaths(config).objects, baseUrl: config.objectsUrl, signingKey, clock: state.clock };
+  const store = await openFileObjectStore(options);
+  return { objects: createMeteredObjectStore(store, state.meter), files: { store, signingKey } };
+}

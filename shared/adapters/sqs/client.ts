@@ -12,6 +12,9 @@ export interface SqsClientOptions {
   readonly credentials?: { readonly accessKeyId: string; readonly secretAccessKey: string };
 }
 
+const isAmazons = ({ endpoint }: SqsClientOptions): boolean =>
+  endpoint === undefined && process.env.AWS_ENDPOINT_URL_SQS === undefined && process.env.AWS_ENDPOINT_URL === undefined;
+
 /** Retries lost answers itself: a message sent twice is a hint given twice (G5). */
 export function createSqsClient(options: SqsClientOptions = {}): SQSClient {
   const sockets = { keepAlive: true, maxSockets: SOCKETS_MAX };
@@ -19,7 +22,7 @@ export function createSqsClient(options: SqsClientOptions = {}): SQSClient {
     region: options.region ?? process.env.AWS_REGION ?? "us-east-1",
     maxAttempts: REQUEST_TRIES_MAX,
     // A queue's address names the host that it was asked at; behind a given endpoint that host may be another one.
-    useQueueUrlAsEndpoint: options.endpoint === undefined,
+    useQueueUrlAsEndpoint: isAmazons(options),
     requestHandler: {
       connectionTimeout: CONNECT_TIMEOUT_MS,
       socketTimeout: SOCKET_IDLE_MS,

@@ -2,7 +2,7 @@
 import type { Route } from "#api/route.ts";
 import { cost, experimentCostPage } from "#api/schema/cost.ts";
 import { idOf, pageQuery } from "#api/schema/identity.ts";
-import { z } from "zod";
+import * as z from "zod";
 
 export const costRoutes = {
   getCost: {

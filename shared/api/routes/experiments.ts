@@ -13,7 +13,7 @@ import {
 } from "#api/schema/experiment-view.ts";
 import { idOf, pageQuery } from "#api/schema/identity.ts";
 import { planSummary } from "#api/schema/plan-summary.ts";
-import { z } from "zod";
+import * as z from "zod";
 
 const ofExperiment = z.object({ id: idOf("experiment") });
 const TASK_NUMBER_MAX = 2 ** 31;

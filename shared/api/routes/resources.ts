@@ -2,7 +2,7 @@
 import type { Route } from "#api/route.ts";
 import { pageQuery } from "#api/schema/identity.ts";
 import { resource, resourceList, resourceRequest, workerList } from "#api/schema/resource.ts";
-import { z } from "zod";
+import * as z from "zod";
 
 export const resourceRoutes = {
   listResources: {

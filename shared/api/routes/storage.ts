@@ -2,7 +2,7 @@
 import { FILE_CONTENT, FILE_CONTENT_TYPE, type Route } from "#api/route.ts";
 import { pageQuery } from "#api/schema/identity.ts";
 import { storageFile, storagePage } from "#api/schema/storage.ts";
-import { z } from "zod";
+import * as z from "zod";
 
 const PATH_CHARACTERS_MAX = 4096;
 const ofStorage = z.object({ storage: z.string().min(1).max(63) });

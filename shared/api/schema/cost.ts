@@ -1,7 +1,7 @@
 /** What experiments have cost, at list prices. */
 import { METERED_KINDS } from "#domain/cost.ts";
 import { EXPERIMENT_STATES } from "#domain/experiment.ts";
-import { z } from "zod";
+import * as z from "zod";
 import { count, idOf, instantMs, pageOf } from "./identity.ts";
 
 const nanoUsd = count.describe("Billionths of a dollar");

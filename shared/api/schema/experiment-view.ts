@@ -3,7 +3,7 @@ import { EXPERIMENT_STATES } from "#domain/experiment.ts";
 import { FAILURE_CAUSES } from "#domain/plan.ts";
 import type { InputFile, OutputFile, TaskResult, Usage } from "#domain/result.ts";
 import { TASK_STATES } from "#domain/task.ts";
-import { z } from "zod";
+import * as z from "zod";
 import { count, idOf, instantMs, pageOf } from "./identity.ts";
 
 const PRIORITY_MAX = 100;

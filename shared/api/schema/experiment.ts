@@ -10,7 +10,7 @@ import {
   type TaskSetSpec,
 } from "#domain/spec.ts";
 import { suggestName } from "#domain/suggestion.ts";
-import { z } from "zod";
+import * as z from "zod";
 
 /** Unknown keys of one map that get a sentence of their own. */
 const UNKNOWN_KEYS_NAMED_MAX = 50;

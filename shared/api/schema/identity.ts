@@ -1,6 +1,6 @@
 /** Ids, accounts and what is common to many answers. */
 import { type Id, type IdKind, parseId } from "#domain/id.ts";
-import { z } from "zod";
+import * as z from "zod";
 
 /** Text of an id of the given kind, branded once it has been read. */
 export const idOf = <K extends IdKind>(kind: K): z.ZodType<Id<K>, string> =>

@@ -1,7 +1,7 @@
 /** What an experiment file comes to: sets and counts, computed without writing anything. */
 import type { Capacity } from "#domain/capacity.ts";
 import type { Axis, Plan, PlanSet } from "#domain/plan.ts";
-import { z } from "zod";
+import * as z from "zod";
 import { count } from "./identity.ts";
 
 export const capacity = z.object({ cpuMilli: count, memoryMib: count, gpu: count }) satisfies z.ZodType<Capacity>;

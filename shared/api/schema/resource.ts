@@ -1,7 +1,7 @@
 /** Compute and storage resources, and workers. */
 import { RESOURCE_NAME, type Resource } from "#domain/resource.ts";
 import { PACKAGE_KINDS, type WorkerState } from "#domain/worker.ts";
-import { z } from "zod";
+import * as z from "zod";
 import { count, idOf, instantMs, pageOf } from "./identity.ts";
 import { capacity } from "./plan-summary.ts";
 

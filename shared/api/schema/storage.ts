@@ -1,5 +1,5 @@
 /** Files and folders of storage resources. */
-import { z } from "zod";
+import * as z from "zod";
 import { count, pageOf } from "./identity.ts";
 
 const storageEntry = z.object({

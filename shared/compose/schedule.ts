@@ -1,0 +1,9 @@
+/** The scheduler function in a cloud account. It asks for no permission and opens no connection to SpiceDB. */
+import { openFunctionStores } from "./aws.ts";
+import { openScheduling } from "./scheduling.ts";
+
+export function openSchedule(environment: Readonly<Record<string, string | undefined>>) {
+  const stores = openFunctionStores(environment, "schedule");
+  const { scheduler } = openScheduling(stores);
+  return { scheduler, logger: stores.logger, meter: stores.meter };
+}

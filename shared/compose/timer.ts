@@ -1,0 +1,9 @@
+/** The timer functions in a cloud account. They ask for no permission and open no connection to SpiceDB. */
+import { openFunctionStores } from "./aws.ts";
+import { openScheduling } from "./scheduling.ts";
+
+export function openTimer(environment: Readonly<Record<string, string | undefined>>) {
+  const stores = openFunctionStores(environment, "timer");
+  const { scheduler, lifecycle } = openScheduling(stores);
+  return { scheduler, lifecycle, logger: stores.logger, meter: stores.meter };
+}
