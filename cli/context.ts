@@ -1,6 +1,6 @@
 /** The login that is remembered between calls: a file that only its owner can read. */
 import { randomUUID } from "node:crypto";
-import { chmod, mkdir, readFile, rename, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 import { SchedulerError } from "#domain/error.ts";
@@ -11,6 +11,9 @@ export interface Context {
   readonly server: string;
   readonly token: string;
   readonly expiresAtMs: number;
+  /** For the next token. Logins of before there were any have none. */
+  readonly refreshToken?: string;
+  readonly refreshExpiresAtMs?: number;
   readonly user: { readonly id: string; readonly name: string };
 }
 
@@ -22,12 +25,14 @@ export function contextFile(env: NodeJS.ProcessEnv): string {
 
 function isContext(value: unknown): value is Context & { readonly formatVersion: number } {
   if (typeof value !== "object" || value === null) return false;
-  const { formatVersion, server, token, expiresAtMs, user } = value as Record<string, unknown>;
+  const { formatVersion, server, token, expiresAtMs, refreshToken, refreshExpiresAtMs, user } = value as Record<string, unknown>;
   return (
     formatVersion === FORMAT_VERSION &&
     typeof server === "string" &&
     typeof token === "string" &&
     typeof expiresAtMs === "number" &&
+    (refreshToken === undefined || typeof refreshToken === "string") &&
+    (refreshExpiresAtMs === undefined || typeof refreshExpiresAtMs === "number") &&
     typeof user === "object" &&
     user !== null
   );
@@ -42,7 +47,8 @@ export async function readContext(env: NodeJS.ProcessEnv): Promise<Context | und
     if (!isContext(value)) throw new Error("it is not a context of this version");
     // A copy or a careless umask may have opened it to others: it holds a token.
     if (((await stat(file)).mode & 0o077) !== 0) await chmod(file, 0o600);
-    return { server: value.server, token: value.token, expiresAtMs: value.expiresAtMs, user: value.user };
+    const { formatVersion: _, ...context } = value;
+    return context;
   } catch (cause) {
     if (isAbsent(cause)) return undefined;
     throw new SchedulerError(
@@ -61,3 +67,6 @@ export async function writeContext(env: NodeJS.ProcessEnv, context: Context): Pr
   await rename(written, file);
   return file;
 }
+
+/** A no-op when there is none. */
+export const removeContext = (env: NodeJS.ProcessEnv): Promise<void> => rm(contextFile(env), { force: true });

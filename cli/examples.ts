@@ -3,6 +3,20 @@ const ID = "exp_01k2v8w0c3f4n5p6q7r8s9t0ab";
 
 export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   login: ["airavata login --user ada", "airavata login --server https://scheduler.example.org --user ada --password-file ./password"],
+  "auth login": ["airavata auth login --user ada", "airavata auth login --user ada --password-file ./password"],
+  "auth logout": ["airavata auth logout"],
+  "auth status": ["airavata auth status --json"],
+  "auth refresh": ["airavata auth refresh"],
+  "auth register": ["airavata auth register ada --full-name Ada --email ada@example.org"],
+  "auth password": ["airavata auth password"],
+  "auth token create": ["airavata auth token create nightly --scope submit --days 30"],
+  "auth token list": ["airavata auth token list"],
+  "auth token revoke": ["airavata auth token revoke nightly"],
+  "user list": ["airavata user list --all"],
+  "user create": ["airavata user create ada --full-name Ada --password-file ./password"],
+  "user disable": ["airavata user disable ada"],
+  "user enable": ["airavata user enable ada"],
+  "user password": ["airavata user password ada --password-file ./password"],
   "context show": ["airavata context show --json"],
   "experiment plan": [
     "airavata experiment plan rain.yaml",

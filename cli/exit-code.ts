@@ -13,7 +13,7 @@ interface Meaning {
 export const MEANINGS: Readonly<Record<ErrorKind, Meaning>> = {
   "invalid-input": { exit: EXIT.usage },
   "too-large": { exit: EXIT.usage },
-  unauthenticated: { exit: EXIT.auth, hint: "log in: airavata login" },
+  unauthenticated: { exit: EXIT.auth, hint: "log in: airavata auth login" },
   forbidden: { exit: EXIT.auth, hint: "ask its owner, or an administrator of the installation" },
   "not-found": { exit: EXIT.notFound, hint: "look at what there is: airavata experiment list" },
   conflict: { exit: EXIT.refused },

@@ -1,44 +1,30 @@
-/** login, context show. */
+/** The remembered login, kept good: its token is exchanged for the next one before it ends. */
 import { createClient } from "#api/client.ts";
-import { contextFile, readContext, writeContext } from "./context.ts";
-import { EXIT } from "./exit-code.ts";
-import { showInstant } from "./output.ts";
-import { ask, readPassword } from "./password.ts";
-import { type Session, whereTo } from "./session.ts";
+import { SchedulerError } from "#domain/error.ts";
+import { type Context, readContext, writeContext } from "./context.ts";
 
-interface LoginOptions {
-  readonly user?: string;
-  readonly passwordFile?: string;
+/** A token that ends sooner is exchanged before it is used: requests take time, and clocks differ. */
+const REFRESH_BEFORE_MS = 60_000;
+
+const isGood = (login: Context): boolean => login.expiresAtMs - REFRESH_BEFORE_MS > Date.now();
+
+/** `login`, or what took its place. Writes the file when it changes. Throws `unauthenticated` when the login has ended. */
+export async function freshLogin(env: NodeJS.ProcessEnv, login: Context): Promise<Context> {
+  if (isGood(login)) return login;
+  // Another call of this tool may have been first; the server gives the same to both when they ask at the same moment.
+  const stored = await readContext(env);
+  const last = stored?.server === login.server && stored.user.id === login.user.id ? stored : login;
+  return isGood(last) ? last : refreshLogin(env, last);
 }
 
-export async function login(session: Session, options: LoginOptions): Promise<number> {
-  const { io, output, signal } = session;
-  const { server } = await whereTo(session);
-  const name = options.user ?? (await ask(io, "User: ", false, signal));
-  const password = await readPassword(io, options.passwordFile, signal);
-  const answer = await createClient({ server }).call("login", { body: { name, password }, signal });
-  const file = await writeContext(io.env, { server, ...answer });
-  const shown = { server, user: answer.user, expiresAtMs: answer.expiresAtMs, file };
-  output.result(shown, () => [`logged in at ${server} as ${answer.user.name} until ${showInstant(answer.expiresAtMs)}`]);
-  return EXIT.done;
-}
-
-/** Works without a server; exit code 3 when nobody is logged in. */
-export async function showContext(session: Session): Promise<number> {
-  const { io, output } = session;
-  const file = contextFile(io.env);
-  const context = await readContext(io.env);
-  if (context === undefined) {
-    output.result({ file, loggedIn: false }, () => [`not logged in (${file} is not there)`]);
-    return EXIT.auth;
+export async function refreshLogin(env: NodeJS.ProcessEnv, login: Context): Promise<Context> {
+  const { server, refreshToken, expiresAtMs } = login;
+  if (refreshToken === undefined) {
+    if (expiresAtMs > Date.now()) return login;
+    throw new SchedulerError("unauthenticated", `the login at ${server} has ended`);
   }
-  const { server, user, expiresAtMs } = context;
-  const expired = expiresAtMs <= Date.now();
-  output.result({ file, loggedIn: !expired, server, user, expiresAtMs }, () => [
-    `server   ${server}`,
-    `user     ${user.name} (${user.id})`,
-    `expires  ${showInstant(expiresAtMs)}${expired ? " (over: log in again)" : ""}`,
-    `file     ${file}`,
-  ]);
-  return expired ? EXIT.auth : EXIT.done;
+  const answer = await createClient({ server }).call("refreshLogin", { body: { refreshToken } });
+  const next = { server, ...answer };
+  await writeContext(env, next);
+  return next;
 }

@@ -53,10 +53,10 @@ export async function ask(io: Io, question: string, hidden: boolean, signal: Abo
   }
 }
 
-export async function readPassword(io: Io, file: string | undefined, signal: AbortSignal): Promise<string> {
+export async function readPassword(io: Io, file: string | undefined, signal: AbortSignal, question = "Password: "): Promise<string> {
   if (file !== undefined && file !== "-") return readFrom(file);
   if (file === "-" || io.stdin.isTTY !== true) return readStream(io.stdin);
-  const password = await ask(io, "Password: ", true, signal);
+  const password = await ask(io, question, true, signal);
   if (password === "") throw refuse("no password was given");
   return password;
 }

@@ -2,9 +2,10 @@
 import { FAILURE_CAUSES } from "#domain/plan.ts";
 import { TASK_STATES } from "#domain/task.ts";
 import { Argument, type Command, InvalidArgumentError, Option } from "commander";
+import { addAccountCommands } from "./account-commands.ts";
 import { SHELLS, type Shell } from "./completion.ts";
 import { EXAMPLES } from "./examples.ts";
-import { createSession, type GlobalOptions, type Io, type Session } from "./session.ts";
+import { type Action, createSession, type GlobalOptions, type Io } from "./session.ts";
 
 export interface Surroundings {
   readonly io: Io;
@@ -12,9 +13,6 @@ export interface Surroundings {
   /** Takes the exit code of a command that ran. */
   readonly done: (code: number) => void;
 }
-
-/** A command: positional arguments and options as commander read them; resolves to its exit code. */
-type Action<O> = (session: Session, options: O, args: readonly string[]) => Promise<number>;
 
 const PAGE_MAX = 1000;
 
@@ -160,18 +158,7 @@ export function addCommands(program: Command, around: Surroundings): void {
     .configureOutput({ writeOut: (text) => void io.stdout.write(text), writeErr: (text) => void io.stderr.write(text) })
     .showHelpAfterError("(airavata --help lists the commands)")
     .configureHelp({ showGlobalOptions: false });
-  const login = program
-    .command("login")
-    .description("exchange name and password for a token, and remember it")
-    .option("--user <name>", "who you are (default: asked for)")
-    .option("--password-file <file>", "read the password from a file; - is standard input");
-  leaf(login, around, async () => (await import("./login.ts")).login);
-  const context = program.command("context").description("the login that is remembered");
-  leaf(
-    context.command("show").description("server, user and end of the login; never the token"),
-    around,
-    async () => (await import("./login.ts")).showContext,
-  );
+  addAccountCommands(program, { add: (command, load) => leaf(command, around, load), paged });
   addExperiment(program.command("experiment").description("experiments, their tasks and outputs"), around);
   const cost = paged(program.command("cost [id]").description("what your experiments, or one of them, have cost at list prices"));
   cost.option("--deployment", "what was used for no experiment in particular (administrators)");

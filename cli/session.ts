@@ -1,7 +1,9 @@
 /** What every command gets: where to write, whom to ask. Server: option > AIRAVATA_SERVER > remembered login > default. */
 import { type Client, createClient } from "#api/client.ts";
 import { SchedulerError } from "#domain/error.ts";
+import type { Command } from "commander";
 import { type Context, readContext } from "./context.ts";
+import { freshLogin } from "./login.ts";
 import { createOutput, type Output, type Streams } from "./output.ts";
 
 export const SERVER_DEFAULT = "http://127.0.0.1:8080";
@@ -23,6 +25,11 @@ export interface Session {
   /** Aborts at Ctrl-C. */
   readonly signal: AbortSignal;
 }
+
+/** A command: positional arguments and options as commander read them; resolves to its exit code. */
+export type Action<O> = (session: Session, options: O, args: readonly string[]) => Promise<number>;
+/** Gives a command its common options and what it does. */
+export type AddAction = <O>(command: Command, load: () => Promise<Action<O & GlobalOptions>>) => Command;
 
 export function createSession(io: Io, options: GlobalOptions, signal: AbortSignal): Session {
   return { io, options, signal, output: createOutput(io, { json: options.json === true, quiet: options.quiet === true }) };
@@ -48,13 +55,19 @@ export async function whereTo(session: Session): Promise<{ readonly server: stri
   return { server, context };
 }
 
-/** A client with the token of AIRAVATA_TOKEN, or of the login at this very server. */
+/** A client with the token of AIRAVATA_TOKEN, or of the login at this very server, which is refreshed when it is about to end. */
 export async function connect(session: Session): Promise<Client> {
   const { server, context } = await whereTo(session);
-  const token = session.io.env.AIRAVATA_TOKEN || (context?.server === server ? context.token : undefined);
-  if (token === undefined) {
+  const given = session.io.env.AIRAVATA_TOKEN;
+  if (given) return createClient({ server, token: given });
+  if (context?.server !== server) {
     const known = context === undefined ? "" : ` (the remembered login is for ${context.server})`;
     throw new SchedulerError("unauthenticated", `not logged in at ${server}${known}`);
   }
+  let login = context;
+  const token = async (): Promise<string> => {
+    login = await freshLogin(session.io.env, login);
+    return login.token;
+  };
   return createClient({ server, token });
 }

@@ -20,6 +20,8 @@ export async function prepareInstallation(
     if (!existsSync(passwordFile)) writeFileSync(passwordFile, `${randomBytes(18).toString("base64url")}\n`, { mode: 0o600 });
     admin = await accounts.createUser(ADMINISTRATOR, readFileSync(passwordFile, "utf8").trim());
   }
+  // Written by a version that kept no directory of names: the first change of a record enters it.
+  if (admin.version === 0) await e.accounts.updateUser({ ...admin, version: 1 });
   await e.authorization.write([{ object: deployment, relation: "admin", subject: { type: "user", id: admin.id } }]);
   const known = new Map((await registry.list()).map((r) => [r.name, r]));
   const wanted = [

@@ -50,6 +50,8 @@ const everywhere = {
   /** Requests a second that each account may send, and how many at once after a pause. */
   AIRAVATA_RATE_PER_SECOND: z.coerce.number().min(1).default(100),
   AIRAVATA_RATE_BURST: z.coerce.number().int().min(1).default(1_000),
+  /** Whether everybody may make an account; else administrators make them. */
+  AIRAVATA_REGISTRATION: z.enum(["open", "closed"]).default("closed"),
   AIRAVATA_LOG: z.enum(["debug", "info", "warn", "error"]).default("info"),
 };
 
@@ -87,6 +89,7 @@ export interface Config {
   readonly deploymentKey: SecretPlace | undefined;
   readonly corsOrigins: readonly string[];
   readonly rate: { readonly perSecond: number; readonly burst: number };
+  readonly registration: "open" | "closed";
   readonly logLevel: "debug" | "info" | "warn" | "error";
 }
 
@@ -136,6 +139,7 @@ function commonOf(e: z.infer<z.ZodObject<typeof everywhere>>): Config {
     deploymentKey: placeOf(e.AIRAVATA_DEPLOYMENT_KEY),
     corsOrigins: e.AIRAVATA_CORS_ORIGINS,
     rate: { perSecond: e.AIRAVATA_RATE_PER_SECOND, burst: e.AIRAVATA_RATE_BURST },
+    registration: e.AIRAVATA_REGISTRATION,
     logLevel: e.AIRAVATA_LOG,
   };
 }

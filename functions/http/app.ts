@@ -8,7 +8,7 @@ import { FILE_CONTENT, OPERATION_IDS, type OperationId, type Route, routeOf, rou
 import { SchedulerError } from "#domain/error.ts";
 import { type ExperimentId, parseId } from "#domain/id.ts";
 import { Hono } from "hono";
-import { createAccountHandlers, createResourceHandlers } from "./accounts.ts";
+import { createOwnAccountHandlers, createSignInHandlers, createUserHandlers } from "./accounts.ts";
 import { authenticate, authorize, type RouteParams } from "./authenticate.ts";
 import { checkContentType, contentOf, decodeBody, parseShape, readBytes } from "./body.ts";
 import type { Handlers } from "./call.ts";
@@ -19,6 +19,7 @@ import { createExperimentHandlers } from "./experiments.ts";
 import { runOnce } from "./idempotency.ts";
 import { createOutputHandlers } from "./outputs.ts";
 import { createRateGuard } from "./rate-limit.ts";
+import { createResourceHandlers } from "./resources.ts";
 import { createStorageHandlers } from "./storage.ts";
 import { jsonResponse, problemResponse, Refusal, revalidated } from "./problem-response.ts";
 
@@ -131,7 +132,9 @@ export interface HttpApp {
 
 export function createHttpApp(deps: HttpDeps): HttpApp {
   const handlers: Handlers = {
-    ...createAccountHandlers(deps),
+    ...createSignInHandlers(deps),
+    ...createOwnAccountHandlers(deps),
+    ...createUserHandlers(deps),
     ...createExperimentHandlers(deps),
     ...createOutputHandlers(deps),
     ...createCostHandlers(deps),

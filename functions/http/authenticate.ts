@@ -1,5 +1,6 @@
 /** P1: who asks, and whether they may. Both run before the body is read and before any effect. */
-import type { Route } from "#api/routes.ts";
+import { type Route, scopeOf } from "#api/routes.ts";
+import { isWithin } from "#domain/account.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { isStorage } from "#domain/resource.ts";
 import type { HttpDeps, User } from "./deps.ts";
@@ -19,7 +20,17 @@ export async function authenticate(deps: HttpDeps, route: Route, request: Reques
   if (scheme.toLowerCase() !== "bearer" || token === "" || rest.length > 0 || header.length > TOKEN_CHARACTERS_MAX) {
     throw new SchedulerError("unauthenticated", "this needs a bearer token: log in first");
   }
-  return deps.accounts.authenticate(token);
+  const { user, scopes, by } = await deps.accounts.authenticate(token);
+  return { id: user.id, name: user.name, scopes, by };
+}
+
+/** What the token may be used for, whatever its user may do. */
+function checkScope(route: Route, { scopes, by }: User): void {
+  const needed = scopeOf(route);
+  if (!isWithin(scopes, needed))
+    throw new SchedulerError("forbidden", `this needs a token with the scope ${needed}; this one has ${scopes.join(", ") || "none"}`);
+  if (route.permission === "signed-in" && by.kind === "token")
+    throw new SchedulerError("forbidden", "an API token may not do this: sign in");
 }
 
 const noExperiment = (): SchedulerError => new SchedulerError("not-found", "there is no such experiment, or you may not see it");
@@ -37,8 +48,10 @@ async function storageId(deps: HttpDeps, name: string): Promise<string> {
 
 /** Refuses with `not-found` what may not even be seen, with `forbidden` what may be seen only. Doubt denies: check() throws. */
 export async function authorize(deps: HttpDeps, route: Route, user: User | undefined, params: RouteParams): Promise<void> {
-  if (typeof route.permission === "string") return;
+  if (route.permission === "public") return;
   if (user === undefined) throw new SchedulerError("unauthenticated", "this needs a bearer token: log in first");
+  checkScope(route, user);
+  if (typeof route.permission === "string") return;
   const { on, can } = route.permission;
   const subject = { type: "user", id: user.id } as const;
   const id = {

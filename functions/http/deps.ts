@@ -2,6 +2,7 @@
 
 import type { ResourceSettings } from "#api/schema/resource.ts";
 import type { ExperimentOrchestrator, OutputView } from "#core/experiment-orchestrator/index.ts";
+import type { Accounts, Caller } from "#core/accounts/index.ts";
 import type { Cost } from "#core/costs/index.ts";
 import type { ExperimentId, UserId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
@@ -9,16 +10,10 @@ import type { Resource, StorageResource } from "#domain/resource.ts";
 import type { ExperimentSpec } from "#domain/spec.ts";
 import type { Worker } from "#domain/worker.ts";
 
-export interface User {
+/** Who sends a request. */
+export interface User extends Pick<Caller, "scopes" | "by"> {
   readonly id: UserId;
   readonly name: string;
-}
-
-export interface Accounts {
-  /** Throws `unauthenticated` without saying which of the two was wrong. */
-  login(name: string, password: string): Promise<{ readonly token: string; readonly expiresAtMs: number; readonly user: User }>;
-  /** Throws `unauthenticated` for forged, expired and withdrawn tokens. */
-  authenticate(token: string): Promise<User>;
 }
 
 export interface AuthorizedObject {
@@ -86,6 +81,7 @@ type LogFacts = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface HttpDeps {
   readonly accounts: Accounts;
+  readonly signIn: { readonly registration: "open" | "closed" };
   readonly orchestrator: ExperimentOrchestrator;
   /** From the file's meaning to a plan; throws `invalid-input` with complaints. */
   readonly compilePlan: (spec: ExperimentSpec) => Plan;

@@ -16,3 +16,7 @@ export const IDEMPOTENCY_LOCK_MS = 60_000;
 export const IDEMPOTENCY_KEEP_MS = 24 * 60 * 60 * 1000;
 /** What an API Gateway v2 result may hold, with room for base64 and headers: Lambda refuses results above 6 MB. */
 export const RESULT_BYTES_MAX = 4_400_000;
+/** Attempts to sign in with one name. */
+export const SIGN_INS = { perSecond: 0.2, burst: 30 } as const;
+/** Accounts that strangers make, together. */
+export const REGISTRATIONS = { perSecond: 0.2, burst: 30 } as const;

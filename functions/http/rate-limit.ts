@@ -6,6 +6,8 @@ import type { HttpDeps } from "./deps.ts";
 import { ACCOUNTS_KEPT, REQUESTS_AT_ONCE } from "./limits.ts";
 import { Refusal } from "./problem-response.ts";
 
+type Rate = Parameters<HttpDeps["rate"]["limiter"]["take"]>[2];
+
 interface Purse {
   left: number;
   /** Until then nothing is to be had. */
@@ -49,4 +51,11 @@ export function createRateGuard({ rate, clock }: Pick<HttpDeps, "rate" | "clock"
     }
     purse.left--;
   };
+}
+
+/** Takes one from a bucket of the store, for what is rare: throws when there is none. */
+export async function takeOrRefuse({ rate }: Pick<HttpDeps, "rate">, who: string, limit: Rate, what: string): Promise<void> {
+  const waitMs = await rate.limiter.take(who, 1, limit);
+  if (waitMs === 0) return;
+  throw new Refusal("rate-limited", `${what}: wait, then try again`, { "retry-after": String(Math.ceil(waitMs / 1_000)) });
 }

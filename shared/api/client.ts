@@ -44,7 +44,8 @@ export type CallOptions<K extends OperationId> = Needed<"params", ParamsInput<K>
 export interface ClientOptions {
   /** `http(s)://host[:port]`, a path in it is kept. */
   readonly server: string;
-  readonly token?: string;
+  /** Asked anew for every attempt when it is a function: tokens end. */
+  readonly token?: string | (() => Promise<string>);
   readonly fetch?: (url: string, init: RequestInit) => Promise<Response>;
   readonly sleep?: (ms: number, signal?: AbortSignal) => Promise<void>;
   /** Uniform in [0, 1): spreads the waits. */
@@ -88,7 +89,7 @@ function addressOf(server: string, route: Route, options: Loose): string {
 
 function requestOf(route: Route, options: Loose, token: string | undefined): RequestInit {
   const headers: Record<string, string> = { accept: "application/json, application/problem+json, */*;q=0.1" };
-  if (token !== undefined && route.permission !== "public") headers.authorization = `Bearer ${token}`;
+  if (token !== undefined) headers.authorization = `Bearer ${token}`;
   if (options.idempotencyKey !== undefined) headers["idempotency-key"] = options.idempotencyKey;
   const init: RequestInit = { method: route.method, headers, redirect: route.method === "GET" ? "follow" : "error" };
   if (route.body === EXPERIMENT_FILE) {
@@ -133,13 +134,19 @@ function isRepeatable(route: Route, request: Loose): boolean {
 export function createClient(options: ClientOptions): Client {
   const { server, token, fetch = globalThis.fetch, sleep = sleepFor, random = Math.random, attemptsMax = ATTEMPTS_MAX } = options;
 
+  const bearer = async (route: Route): Promise<string | undefined> => {
+    if (route.permission === "public") return undefined;
+    return typeof token === "function" ? token() : token;
+  };
+
   async function attempt(route: Route, request: Loose): Promise<Response> {
     const limit = new AbortController();
     const limitMs = limitMsOf(route);
     const timer = setTimeout(() => limit.abort(new Error(`no answer within ${limitMs} ms`)), limitMs);
     const signal = request.signal === undefined ? limit.signal : AbortSignal.any([limit.signal, request.signal]);
     try {
-      const response = await fetch(addressOf(server, route, request), { ...requestOf(route, request, token), signal });
+      const init = requestOf(route, request, await bearer(route));
+      const response = await fetch(addressOf(server, route, request), { ...init, signal });
       if (response.ok) return response;
       const error = errorOfAnswer(response.status, await readAnswer(response));
       throw Object.assign(error, { retryAfterMs: Number(response.headers.get("retry-after") ?? 0) * 1000 });

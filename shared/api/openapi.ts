@@ -15,6 +15,7 @@ import {
   type OperationId,
   type Route,
   routeOf,
+  scopeOf,
   wrappedFile,
 } from "./routes.ts";
 
@@ -75,7 +76,7 @@ function responsesOf(route: Route): object {
       : { [success.bytes]: { schema: { type: "string", contentEncoding: "binary" } } };
   const byStatus = new Map<number, string[]>();
   const refusals: readonly ProblemCode[] = [
-    ...(route.permission === "public" ? [] : (["rate-limited"] as const)),
+    ...(route.permission === "public" && route.method === "GET" ? [] : (["rate-limited"] as const)),
     ...(route.body === undefined ? [] : (["unsupported-media-type"] as const)),
     ...(route.idempotent ? (["idempotency-in-progress", "idempotency-mismatch"] as const) : []),
   ];
@@ -111,6 +112,7 @@ function operationOf(id: OperationId): object {
     operationId: id,
     summary: route.summary,
     "x-permission": permission,
+    ...(route.permission === "public" ? {} : { "x-scope": scopeOf(route) }),
     ...(route.permission === "public" ? { security: [] } : {}),
     parameters: parametersOf(route),
     ...requestBodyOf(route),

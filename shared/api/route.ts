@@ -1,14 +1,16 @@
 /** One row of the HTTP contract, and what every row may answer. */
+import type { Scope } from "#domain/account.ts";
 import type { ErrorKind } from "#domain/error.ts";
 import * as z from "zod";
 
 /**
- * `experiment`: the one that the path names by its id; who may not view it learns nothing of it: 404. `storage_resource`:
- * the one that the path names; who may not use it learns nothing either.
+ * `signed-in`: with the token of a sign-in, not with an API token. `experiment`: the one that the path names by its id; who may
+ * not view it learns nothing of it: 404. `storage_resource`: the one that the path names; who may not use it learns nothing either.
  */
 export type RoutePermission =
   | "public"
   | "authenticated"
+  | "signed-in"
   | { readonly on: "experiment"; readonly can: "view" | "edit" }
   | { readonly on: "storage_resource"; readonly can: "use" | "write" }
   | { readonly on: "deployment"; readonly can: "administer" };
@@ -46,6 +48,8 @@ export interface Route {
   readonly path: string;
   readonly summary: string;
   readonly permission: RoutePermission;
+  /** What an API token must be for; see {@link scopeOf} for what it is when nothing is said. */
+  readonly scope?: Scope;
   readonly params?: z.ZodObject;
   readonly query?: z.ZodObject;
   readonly body?: z.ZodType | typeof EXPERIMENT_FILE | typeof FILE_CONTENT;
@@ -58,11 +62,18 @@ export interface Route {
   readonly idempotent: boolean;
 }
 
+/** What is not said otherwise follows from what a route does, so that no route is without. */
+export function scopeOf(route: Route): Scope {
+  if (route.scope !== undefined) return route.scope;
+  if (typeof route.permission === "object" && route.permission.on === "deployment") return "admin";
+  if (route.method === "GET") return "read";
+  return typeof route.permission === "object" && route.permission.on === "experiment" && route.method === "POST" ? "submit" : "write";
+}
+
 /** Everything a route may answer besides success. */
 export function errorsOf(route: Route): readonly ErrorKind[] {
   const kinds = new Set<ErrorKind>([...route.errors, "unavailable"]);
-  if (route.permission !== "public") kinds.add("unauthenticated");
-  if (typeof route.permission === "object") kinds.add("forbidden");
+  if (route.permission !== "public") kinds.add("unauthenticated").add("forbidden");
   if (route.method === "POST" || route.method === "PUT") kinds.add("too-large");
   if (route.params !== undefined) kinds.add("not-found");
   if (route.query !== undefined || route.body !== undefined || route.method === "POST") kinds.add("invalid-input");

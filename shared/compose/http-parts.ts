@@ -30,6 +30,7 @@ export async function openHttpParts(s: HttpStores, rooms: Rooms) {
   });
   return {
     accounts,
+    signIn: { registration: config.registration },
     orchestrator,
     compilePlan,
     costs: createCosts({ store: s.costs }),

@@ -5,7 +5,16 @@
  * (the layout of ULID, https://github.com/ulid/spec). Time and chance are handed in: the domain owns neither.
  */
 
-const PREFIXES = { experiment: "exp", user: "usr", project: "prj", worker: "wrk", gateway: "gwy", resource: "res" } as const;
+const PREFIXES = {
+  experiment: "exp",
+  user: "usr",
+  project: "prj",
+  worker: "wrk",
+  gateway: "gwy",
+  resource: "res",
+  session: "ses",
+  token: "tok",
+} as const;
 
 export type IdKind = keyof typeof PREFIXES;
 export type Id<K extends IdKind> = string & { readonly __kind: K };
@@ -14,6 +23,8 @@ export type UserId = Id<"user">;
 export type WorkerId = Id<"worker">;
 export type GatewayId = Id<"gateway">;
 export type ResourceId = Id<"resource">;
+export type SessionId = Id<"session">;
+export type TokenId = Id<"token">;
 
 const DIGITS = "0123456789abcdefghjkmnpqrstvwxyz";
 export const ID_RANDOM_BYTES = 10;

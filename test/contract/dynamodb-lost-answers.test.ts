@@ -99,9 +99,9 @@ describe.runIf(hasDynoxide)("lost answers", () => {
 
   it("are looked up by the smaller stores, who then know", async () => {
     const lost = losing("after");
-    const user = { id: userId(1), name: "ada", passwordHash: "x", disabled: false, tokensValidFromMs: 0, createdAtMs: NOW_MS };
-    expect(await createDynamoAccountStore(lost).createUser(user)).toBe(true);
-    expect(await createDynamoAccountStore(lost).createUser({ ...user, id: userId(2) })).toBe(false);
+    const user = { id: userId(1), name: "ada", disabled: false, era: 0, profile: {}, createdAtMs: NOW_MS, version: 1 };
+    expect(await createDynamoAccountStore(lost).createUser(user)).toBe("done");
+    expect(await createDynamoAccountStore(lost).createUser({ ...user, id: userId(2) })).toBe("name");
     const input = { sha256: "a", bytes: 1 };
     expect(await createDynamoInputStore(lost).pin(E1, "s", "p", input)).toEqual(input);
     expect(await createDynamoInputStore(lost).pin(E1, "s", "p", { sha256: "b", bytes: 2 })).toEqual(input);
@@ -113,7 +113,7 @@ describe.runIf(hasDynoxide)("lost answers", () => {
 
   it("are said to be unknown by the smaller stores where nothing is found", async () => {
     const lost = losing("before");
-    const user = { id: userId(1), name: "ada", passwordHash: "x", disabled: false, tokensValidFromMs: 0, createdAtMs: NOW_MS };
+    const user = { id: userId(1), name: "ada", disabled: false, era: 0, profile: {}, createdAtMs: NOW_MS, version: 1 };
     const resource: Resource = {
       id: makeId("resource", 0, new Uint8Array(10)),
       name: "local",

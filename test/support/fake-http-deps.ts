@@ -1,9 +1,13 @@
 /** What the HTTP application needs, in memory: two users, an administrator, experiments and one task with an output. */
 import { createHash, randomBytes } from "node:crypto";
+import { createMemoryAccountStore } from "../../shared/adapters/memory/account-store.ts";
 import { createMemoryIdempotencyStore } from "../../shared/adapters/memory/idempotency-store.ts";
 import { createMemoryRateLimiter } from "../../shared/adapters/memory/rate-limiter.ts";
 import { createMemoryStorage } from "../../shared/adapters/memory/storage.ts";
 import { createMemoryResourceStore } from "../../shared/adapters/memory/resource-store.ts";
+import { createAccounts } from "../../shared/core/accounts/index.ts";
+import { hashPassword, SALT_BYTES } from "../../shared/core/accounts/password.ts";
+import type { UserRecord } from "../../shared/ports/account-store.ts";
 import type { ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
 import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
 import { costOf } from "../../shared/core/costs/index.ts";
@@ -15,6 +19,9 @@ import type { Plan } from "../../shared/domain/plan.ts";
 import type { Worker } from "../../shared/domain/worker.ts";
 import type { AuthorizedObject, HttpDeps, User } from "../../functions/http/deps.ts";
 
+/** Hashes that take no time. */
+const CHEAP = { memoryKib: 64, passes: 1, lanes: 1 };
+
 let made = 0;
 const id = <K extends IdKind>(kind: K) =>
   makeId(
@@ -23,12 +30,17 @@ const id = <K extends IdKind>(kind: K) =>
     Uint8Array.from({ length: 10 }, (_, i) => (made * 31 + i) & 255),
   );
 
-export const ALICE: User = { id: id("user"), name: "alice" };
-export const BOB: User = { id: id("user"), name: "bob" };
-export const ADMIN: User = { id: id("user"), name: "admin" };
+const aUser = (name: string): User => ({ id: id("user"), name, scopes: ["admin"], by: { kind: "session", id: id("session") } });
+export const ALICE = aUser("alice");
+export const BOB = aUser("bob");
+export const ADMIN = aUser("admin");
 /** A storage resource of Alice's with a file /in.txt. */
 export const STORAGE = "files";
 export const PASSWORD = "correct horse battery";
+const passwordHash = await hashPassword(PASSWORD, randomBytes(SALT_BYTES), CHEAP);
+const recordOf = ({ id: key, name }: User): UserRecord => ({
+  ...{ id: key, name, passwordHash, disabled: false, era: 0, profile: {}, createdAtMs: 1, version: 1 },
+});
 export const tokenOf = (user: User): string => `token-of-${user.name}`;
 export const EXPIRED_TOKEN = "expired";
 
@@ -194,21 +206,31 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
   const storage = createMemoryStorage();
   storage.place("/in.txt", Buffer.from("in"));
   relations.add(`storage_resource:${files}#owner@${ALICE.id}`);
+  const store = createMemoryAccountStore();
+  for (const user of users.values()) void store.createUser(recordOf(user));
   const errors: string[] = [];
   const refuse = (): never => {
     throw new SchedulerError("unauthenticated", "name or password is wrong, or the token is not valid");
   };
   const clock = { now: (): number => fake.nowMs };
+  const random = { bytes: randomBytes };
+  const accounts = createAccounts({ store, clock, random, tokenKey: randomBytes(32), passwordCost: CHEAP });
   const deps: HttpDeps = {
     accounts: {
+      ...accounts,
       login: async (name, password) => {
         const user = [...users.values()].find((one) => one.name === name);
         if (user === undefined || password !== PASSWORD) return refuse();
         // A whole user record, as the room gives it: the hash must not get out.
-        return { token: tokenOf(user), expiresAtMs: 4_000_000_000_000, user: { ...user, passwordHash: "$argon2id$hash" } };
+        const expiresAtMs = 4_000_000_000_000;
+        return { token: tokenOf(user), expiresAtMs, refreshToken: "art_refresh", refreshExpiresAtMs: expiresAtMs, user: recordOf(user) };
       },
-      authenticate: async (token) => users.get(token) ?? refuse(),
+      authenticate: async (token) => {
+        const user = users.get(token) ?? refuse();
+        return { user: recordOf(user), scopes: user.scopes, by: user.by };
+      },
     },
+    signIn: { registration: "closed" },
     get orchestrator() {
       return orchestrator;
     },
@@ -229,7 +251,7 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
       },
     },
     deploymentId: "main",
-    resources: createResourceRegistry({ store: resources, clock, random: { bytes: randomBytes } }),
+    resources: createResourceRegistry({ store: resources, clock, random }),
     openStorage: () => storage,
     workers: { list: async () => workers },
     idempotency: createMemoryIdempotencyStore(clock),

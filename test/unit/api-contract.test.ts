@@ -6,7 +6,7 @@ import { describe, expect, it } from "vitest";
 import { buildOpenApi } from "../../shared/api/openapi.ts";
 import { errorOfAnswer, makeProblem, PROBLEMS, problem, problemOf } from "../../shared/api/problem.ts";
 import { problemsText } from "../../shared/api/problems-page.ts";
-import { errorsOf, OPERATION_IDS, routeOf } from "../../shared/api/routes.ts";
+import { errorsOf, OPERATION_IDS, routeOf, scopeOf } from "../../shared/api/routes.ts";
 import { ERROR_KINDS, type ErrorKind, SchedulerError } from "../../shared/domain/error.ts";
 
 const root = dirname(dirname(dirname(fileURLToPath(import.meta.url))));
@@ -30,14 +30,24 @@ describe("the route table", () => {
     expect(isOfExperiment).toBe(path.startsWith("/v1/experiments/{id}"));
   });
 
-  it("leaves login and health public, nothing else", () => {
-    expect(OPERATION_IDS.filter((id) => routeOf(id).permission === "public")).toEqual(["login", "getHealth"]);
+  it("leaves signing in and health public, nothing else", () => {
+    const open = OPERATION_IDS.filter((id) => routeOf(id).permission === "public");
+    expect(open).toEqual(["login", "refreshLogin", "getSignIn", "register", "getHealth"]);
   });
 
-  it("lets every change of an experiment be repeated", () => {
+  it("lets every change be repeated, but what holds or gives a secret: nothing of that is kept under a key", () => {
+    const secret = ["login", "refreshLogin", "logout", "register", "changePassword", "createToken", "createUser", "resetPassword"];
     for (const id of OPERATION_IDS) {
-      const { method, path, idempotent } = routeOf(id);
-      expect(idempotent).toBe(method === "POST" && !["/v1/login", "/v1/plan"].includes(path));
+      const { method, idempotent } = routeOf(id);
+      expect([id, idempotent]).toEqual([id, method === "POST" && id !== "planExperiment" && !secret.includes(id)]);
+    }
+  });
+
+  it("asks API tokens for more than reading wherever something is changed", () => {
+    for (const id of OPERATION_IDS) {
+      const route = routeOf(id);
+      if (route.permission === "public" || route.method === "GET" || ["planExperiment", "logout"].includes(id)) continue;
+      expect([id, scopeOf(route)]).not.toEqual([id, "read"]);
     }
   });
 });

@@ -139,7 +139,7 @@ describe("exit codes", () => {
       airavata(["worker", "list"], { env: { AIRAVATA_TOKEN: "forged" } }),
     ]);
     expect(results.map((result) => result.code)).toEqual([3, 3]);
-    for (const result of results) expect(result.err).toContain("hint: log in: airavata login");
+    for (const result of results) expect(result.err).toContain("hint: log in: airavata auth login");
   });
 
   it("4 for what is not there or not yours", async () => {

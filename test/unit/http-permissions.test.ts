@@ -2,58 +2,29 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { createHttpApp, type HttpApp } from "../../functions/http/index.ts";
 import { OPERATION_IDS, type OperationId, routeOf } from "../../shared/api/routes.ts";
-import {
-  ADMIN,
-  ALICE,
-  BOB,
-  createFakeHttp,
-  EXPERIMENT_YAML,
-  EXPIRED_TOKEN,
-  type FakeHttp,
-  STORAGE,
-  tokenOf,
-} from "../support/fake-http-deps.ts";
+import { ADMIN, ALICE, BOB, createFakeHttp, EXPIRED_TOKEN, type FakeHttp, STORAGE, tokenOf } from "../support/fake-http-deps.ts";
+import { requestOf } from "../support/route-requests.ts";
 
 let fake: FakeHttp;
 let app: HttpApp;
 let alices: string;
 
-const bodies: Partial<Record<OperationId, { type: string; text: string }>> = {
-  retryExperiment: { type: "application/json", text: "{}" },
-  editExperiment: { type: "application/json", text: JSON.stringify({ priority: 5 }) },
-  planExperiment: { type: "application/yaml", text: EXPERIMENT_YAML },
-  createExperiment: { type: "application/yaml", text: EXPERIMENT_YAML },
-  login: { type: "application/json", text: JSON.stringify({ name: "alice", password: "wrong" }) },
-  putFile: { type: "application/octet-stream", text: "new" },
-  registerResource: { type: "application/json", text: JSON.stringify({ kind: "POSIX", name: "data", root: "/data" }) },
-};
+let token: string;
 
 const ofStorage: readonly OperationId[] = ["listFolder", "getFile", "putFile"];
-const queries: Partial<Record<OperationId, string>> = { getFile: "?path=/in.txt", putFile: "?path=/in.txt&replace=true" };
 
-function send(id: OperationId, token: string | undefined, experiment = alices, storage = STORAGE): Promise<Response> {
-  const route = routeOf(id);
-  const values: Record<string, string> = { id: experiment, set: "hello", number: "0", name: "OUT", storage };
-  const query = queries[id] ?? "";
-  const path = `${route.path.replace(/\{(\w+)\}/g, (_, key: string) => values[key] ?? "")}${query}`;
-  const body = bodies[id];
-  const headers: Record<string, string> = {
-    ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
-    ...(body ? { "content-type": body.type } : {}),
-  };
-  return app.fetch(
-    new Request(`http://test${path}`, { method: route.method, headers, ...(body === undefined ? {} : { body: body.text }) }),
-  );
-}
+const send = (id: OperationId, as: string | undefined, experiment = alices, storage = STORAGE): Promise<Response> =>
+  app.fetch(requestOf(id, { experiments: experiment, tokens: token, users: BOB.id, storage }, as));
 
 const codeOf = async (response: Response): Promise<unknown> => ((await response.json()) as { code?: unknown }).code;
 const guarded = OPERATION_IDS.filter((id) => routeOf(id).permission !== "public");
-const ofExperiment = OPERATION_IDS.filter((id) => routeOf(id).path.includes("{id}"));
+const ofExperiment = OPERATION_IDS.filter((id) => routeOf(id).path.startsWith("/v1/experiments/{id}"));
 const administered = OPERATION_IDS.filter((id) => JSON.stringify(routeOf(id).permission).includes("administer"));
 
 beforeEach(async () => {
   fake = createFakeHttp();
   app = createHttpApp(fake.deps);
+  token = (await fake.deps.accounts.createToken(ALICE.id, { name: "mine", scopes: ["read"], lifetimeMs: 1_000 })).token.id;
   const response = await send("createExperiment", tokenOf(ALICE), "");
   alices = ((await response.json()) as { id: string }).id;
 });
@@ -61,8 +32,8 @@ beforeEach(async () => {
 describe("every route that is not public", () => {
   it.each(guarded)("%s refuses a request without a token, with an expired and with a forged one", async (id) => {
     const before = JSON.stringify([...fake.experiments]);
-    for (const token of [undefined, EXPIRED_TOKEN, `${tokenOf(ALICE)}x`, "", "a b"]) {
-      const response = await send(id, token);
+    for (const wrong of [undefined, EXPIRED_TOKEN, `${tokenOf(ALICE)}x`, "", "a b"]) {
+      const response = await send(id, wrong);
       expect(response.status).toBe(401);
       expect(response.headers.get("www-authenticate")).toContain("Bearer");
       expect(await codeOf(response)).toBe("unauthenticated");

@@ -18,6 +18,7 @@ import {
   STORAGE,
   tokenOf,
 } from "../support/fake-http-deps.ts";
+import { requestOf } from "../support/route-requests.ts";
 
 let fake: FakeHttp;
 let app: HttpApp;
@@ -63,15 +64,11 @@ beforeEach(() => {
 describe("answers", () => {
   it("hold what the contract names and nothing else", async () => {
     const id = await created();
-    const values: Record<string, string> = { id, set: "hello", number: "0", name: "OUT", storage: STORAGE };
+    const named = { experiments: id, tokens: "", users: "alice", storage: STORAGE };
     for (const operation of OPERATION_IDS) {
       const route = routeOf(operation);
       if (route.method !== "GET" || !("json" in route.success)) continue;
-      const response = await send(
-        "GET",
-        route.path.replace(/\{(\w+)\}/g, (_, key: string) => values[key] ?? ""),
-        { as: ADMIN },
-      );
+      const response = await app.fetch(requestOf(operation, named, tokenOf(ADMIN)));
       const text = await response.text();
       expect(JSON.parse(text)).toEqual(route.success.json.parse(JSON.parse(text)));
       expect(text).not.toContain("secret-hash");
@@ -223,7 +220,7 @@ describe("bad requests", () => {
   });
 
   it("refuse resources that lead elsewhere or are malformed", async () => {
-    const admin = { name: "admin", id: ALICE.id };
+    const admin = { ...ADMIN, id: ALICE.id };
     for (const body of [
       { kind: "POSIX", name: "x", root: "/a/../b" },
       { kind: "POSIX", name: "X", root: "/a" },

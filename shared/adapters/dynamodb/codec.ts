@@ -60,8 +60,9 @@ export function numberOf(item: Item, name: string): number {
   return Number(value);
 }
 
-const maybeTextOf = (item: Item, name: string): string | undefined => item[name]?.S;
-const maybeNumberOf = (item: Item, name: string): number | undefined => (item[name] === undefined ? undefined : numberOf(item, name));
+export const maybeTextOf = (item: Item, name: string): string | undefined => item[name]?.S;
+export const maybeNumberOf = (item: Item, name: string): number | undefined =>
+  item[name] === undefined ? undefined : numberOf(item, name);
 const setAt = (item: Item, name: string): IndexSet => decodeSet(item[name]?.B);
 const damaged = (item: Item, name: string): Error => new Error(`item ${item.pk?.S} ${item.sk?.S} has no usable attribute ${name}`);
 

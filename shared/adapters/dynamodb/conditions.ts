@@ -119,3 +119,12 @@ export const absentOrBefore = (sequence: number): Fragment =>
 /** Of a key: still taken by the one that took it with this nonce. */
 export const isUnansweredOf = (nonce: string): Fragment =>
   of("#nonce = :nonce AND attribute_not_exists(#status)", { ":nonce": text(nonce) });
+
+// Accounts
+
+/** Users of before there were eras are in era 0. */
+export const eraIs = (era: number): Fragment =>
+  era === 0 ? of("attribute_exists(#pk) AND attribute_not_exists(#era)") : of("#era = :expectEra", { ":expectEra": number(era) });
+export const userVersionIs = (version: number): Fragment =>
+  version === 0 ? of("attribute_exists(#pk) AND attribute_not_exists(#v)") : versionIs(version);
+export const sessionGenerationIs = (generation: number): Fragment => of("#gen = :expectGen", { ":expectGen": number(generation) });

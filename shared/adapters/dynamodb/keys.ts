@@ -14,6 +14,10 @@
  * | gateway     | GW                   | <g>          |                                | query of the partition (there are few); ttl |
  * | user        | U#<u>                | U            |                                | get                                         |
  * | user name   | UN#<name>            | UN           |                                | get, then the user                          |
+ * | directory   | UN                   | <name>       |                                | query of the partition, by name             |
+ * | identity    | ID#<digest>          | ID           |                                | get, then the user                          |
+ * | session     | U#<u>                | SES#<s>      |                                | get with the user; query by prefix; ttl     |
+ * | API token   | U#<u>                | TOK#<t>      |                                | get with the user; query by prefix          |
  * | resource    | RES                  | <name>       |                                | get; query of the partition (there are few) |
  * | input       | IN#<e>#<i>           | <digest>     |                                | get; by experiment for deletion             |
  * | answer      | AN#<digest>          | AN           |                                | get; ttl                                    |
@@ -29,7 +33,7 @@
  * has room: every settlement puts the worker back, and a heartbeat takes a full one out under the condition that it is full.
  */
 import { createHash } from "node:crypto";
-import { type ExperimentId, type GatewayId, parseId, type UserId, type WorkerId } from "#domain/id.ts";
+import { type ExperimentId, type GatewayId, parseId, type SessionId, type TokenId, type UserId, type WorkerId } from "#domain/id.ts";
 import type { LeaseKey } from "#domain/lease.ts";
 import type { SegmentKey } from "#domain/segment.ts";
 import { type WorkerKey, workerName } from "#domain/worker.ts";
@@ -101,6 +105,13 @@ export const gatewayKey = (id: GatewayId): ItemKey => ({ pk: GATEWAY_PARTITION, 
 
 export const userKey = (id: UserId): ItemKey => ({ pk: `U#${id}`, sk: "U" });
 export const userNameKey = (name: string): ItemKey => ({ pk: `UN#${name}`, sk: "UN" });
+export const DIRECTORY_PARTITION = "UN";
+export const directoryKey = (name: string): ItemKey => ({ pk: DIRECTORY_PARTITION, sk: name });
+export const identityKey = (issuer: string, subject: string): ItemKey => ({ pk: `ID#${digestOf(issuer, subject)}`, sk: "ID" });
+export const SESSION_PREFIX = "SES#";
+export const sessionKey = (user: UserId, id: SessionId): ItemKey => ({ pk: userKey(user).pk, sk: `${SESSION_PREFIX}${id}` });
+export const API_TOKEN_PREFIX = "TOK#";
+export const apiTokenKey = (user: UserId, id: TokenId): ItemKey => ({ pk: userKey(user).pk, sk: `${API_TOKEN_PREFIX}${id}` });
 export const RESOURCE_PARTITION = "RES";
 export const resourceKey = (name: string): ItemKey => ({ pk: RESOURCE_PARTITION, sk: name });
 

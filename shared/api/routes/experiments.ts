@@ -30,6 +30,7 @@ export const experimentRoutes = {
     path: "/v1/plan",
     summary: "Check an experiment file and count its tasks; nothing is written",
     permission: "authenticated",
+    scope: "read",
     body: EXPERIMENT_FILE,
     success: { status: 200, json: planSummary },
     errors: ["too-large"],
@@ -41,6 +42,7 @@ export const experimentRoutes = {
     summary:
       "Create an experiment from a file. With submit=true it is started too; `status` says whether that was reached (CREATED: submit it)",
     permission: "authenticated",
+    scope: "submit",
     query: z.strictObject({ submit: z.enum(["true", "false"]).default("false") }),
     body: EXPERIMENT_FILE,
     success: { status: 201, json: experimentSummary },

@@ -34,8 +34,6 @@ export const loginRequest = z.strictObject({
   password: z.string().min(1).max(PASSWORD_CHARACTERS_MAX),
 });
 
-export const loginAnswer = z.object({ token: z.string(), expiresAtMs: instantMs, user });
-
 const partState = z.enum(["ok", "down"]);
 export const health = z.object({
   status: z.enum(["ok", "degraded"]),

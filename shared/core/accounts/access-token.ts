@@ -7,10 +7,11 @@
  */
 import { createHmac, timingSafeEqual } from "node:crypto";
 import { assert } from "#domain/error.ts";
-import { parseId, type UserId } from "#domain/id.ts";
+import { parseId, type SessionId, type UserId } from "#domain/id.ts";
 
 export interface AccessToken {
   readonly user: UserId;
+  readonly session: SessionId;
   readonly issuedAtMs: number;
   readonly expiresAtMs: number;
 }
@@ -24,10 +25,14 @@ const HEADER = Buffer.from('{"alg":"HS256","typ":"JWT"}').toString("base64url");
 /** `key` holds at least {@link TOKEN_KEY_BYTES_MIN} secret bytes. Times keep their milliseconds (NumericDate may have a fraction). */
 export function signAccessToken(token: AccessToken, key: Uint8Array): string {
   assert(key.length >= TOKEN_KEY_BYTES_MIN, `the token key has at least ${TOKEN_KEY_BYTES_MIN} bytes`);
-  const claims = { iss: ISSUER, aud: AUDIENCE, sub: token.user, iat: token.issuedAtMs / 1000, exp: token.expiresAtMs / 1000 };
+  const times = { iat: token.issuedAtMs / 1000, exp: token.expiresAtMs / 1000 };
+  const claims = { iss: ISSUER, aud: AUDIENCE, sub: token.user, sid: token.session, ...times };
   const signed = `${HEADER}.${Buffer.from(JSON.stringify(claims)).toString("base64url")}`;
   return `${signed}.${signatureOf(signed, key).toString("base64url")}`;
 }
+
+/** Whether it claims to be one of ours; whose it really is says {@link readAccessToken}. */
+export const looksLikeOurs = (text: string): boolean => text.startsWith(`${HEADER}.`);
 
 /** The content of a token that we signed, expired or not; `undefined` for everything else. */
 export function readAccessToken(text: string, key: Uint8Array): AccessToken | undefined {
@@ -46,11 +51,14 @@ function tokenOf(claims: {
   readonly iss?: unknown;
   readonly aud?: unknown;
   readonly sub?: unknown;
+  readonly sid?: unknown;
   readonly iat?: unknown;
   readonly exp?: unknown;
 }): AccessToken | undefined {
-  const { iss, aud, sub, iat, exp } = claims;
-  if (iss !== ISSUER || aud !== AUDIENCE || typeof sub !== "string" || typeof iat !== "number" || typeof exp !== "number") return undefined;
-  const user = parseId("user", sub);
-  return user === undefined ? undefined : { user, issuedAtMs: Math.round(iat * 1000), expiresAtMs: Math.round(exp * 1000) };
+  const { iss, aud, sub, sid, iat, exp } = claims;
+  if (iss !== ISSUER || aud !== AUDIENCE || typeof iat !== "number" || typeof exp !== "number") return undefined;
+  const user = typeof sub === "string" ? parseId("user", sub) : undefined;
+  const session = typeof sid === "string" ? parseId("session", sid) : undefined;
+  if (user === undefined || session === undefined) return undefined;
+  return { user, session, issuedAtMs: Math.round(iat * 1000), expiresAtMs: Math.round(exp * 1000) };
 }

@@ -1,127 +1,193 @@
+import { SCOPES, USER_NAME, USER_NAME_RULE } from "#domain/account.ts";
 import { assert, type Complaint, SchedulerError } from "#domain/error.ts";
-import { ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
-import type { AccountStore, UserRecord } from "#ports/account-store.ts";
+import { ID_RANDOM_BYTES, makeId, parseId, type UserId } from "#domain/id.ts";
+import type { AccountStore, Profile, TokenRecord, UserRecord } from "#ports/account-store.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Random } from "#ports/random.ts";
-import { readAccessToken, signAccessToken, TOKEN_KEY_BYTES_MIN } from "./access-token.ts";
-import type { Accounts } from "./index.ts";
-import {
-  complainAboutPassword,
-  hashPassword,
-  PASSWORD_CHARS_MAX,
-  PASSWORD_COST,
-  type PasswordCost,
-  SALT_BYTES,
-  verifyPassword,
-} from "./password.ts";
+import { looksLikeOurs, readAccessToken, TOKEN_KEY_BYTES_MIN } from "./access-token.ts";
+import { isApiToken, isSecretOf, makeApiToken, readApiToken, SECRET_BYTES } from "./api-token.ts";
+import { createHashing } from "./hashing.ts";
+import type { Accounts, Caller, TokenRequest } from "./index.ts";
+import { CHANGES_MAX, TOKEN_LIFETIME_MS_MAX, TOKEN_NAME_CHARACTERS_MAX, TOKENS_MAX } from "./limits.ts";
+import { complainAboutPassword, type PasswordCost } from "./password.ts";
+import { createSessions, notSignedIn } from "./sessions.ts";
 
 interface AccountsDeps {
   readonly store: AccountStore;
-  readonly clock: Clock;
-  readonly random: Random;
+  readonly clock: Pick<Clock, "now">;
+  readonly random: Pick<Random, "bytes">;
   /** At least 32 secret bytes, the same in every process. */
   readonly tokenKey: Uint8Array;
-  readonly tokenLifetimeMs?: number;
+  readonly accessLifetimeMs?: number;
   readonly passwordCost?: PasswordCost;
 }
 
-const TOKEN_LIFETIME_MS = 12 * 3_600_000;
-/** Each hash takes 19 MiB and a thread of Node's pool: more at once gain nothing and starve file access. */
-const HASHES_AT_ONCE_MAX = 2;
-const HASHES_WAITING_MAX = 64;
-const USER_NAME = /^[a-z][a-z0-9._-]{0,62}$/;
+const SESSION_SCOPES = ["admin"] as const;
 
 export function createAccounts(deps: AccountsDeps): Accounts {
   const { store, clock, random, tokenKey } = deps;
-  const cost = deps.passwordCost ?? PASSWORD_COST;
-  const lifetimeMs = deps.tokenLifetimeMs ?? TOKEN_LIFETIME_MS;
   assert(tokenKey.length >= TOKEN_KEY_BYTES_MIN, `the token key has at least ${TOKEN_KEY_BYTES_MIN} bytes`);
-  const limited = limit(HASHES_AT_ONCE_MAX, HASHES_WAITING_MAX);
-  let decoy: Promise<string> | undefined;
+  const sessions = createSessions(deps);
+  const hashing = createHashing(random, deps.passwordCost);
+  const change = (id: UserId, to: (user: UserRecord) => UserRecord) => changeUser(store, id, to);
 
-  /** What an unknown name's password is compared with, so that it takes as long as a known one's. */
-  const decoyHash = (): Promise<string> => {
-    decoy ??= hashPassword("", random.bytes(SALT_BYTES), cost);
-    return decoy;
-  };
+  async function byApiToken(text: string): Promise<Caller> {
+    const given = readApiToken(text);
+    if (given === undefined) throw notSignedIn();
+    const { user, token } = await store.readToken(given.user, given.id);
+    if (user === undefined || user.disabled || token === undefined || token.expiresAtMs <= clock.now()) throw notSignedIn();
+    if (!isSecretOf(given.secret, token.secretHash)) throw notSignedIn();
+    return { user, scopes: token.scopes, by: { kind: "token", id: token.id } };
+  }
+
+  async function bySession(text: string): Promise<Caller> {
+    const token = readAccessToken(text, tokenKey);
+    if (token === undefined || token.expiresAtMs <= clock.now()) throw notSignedIn();
+    return { user: await sessions.check(token), scopes: SESSION_SCOPES, by: { kind: "session", id: token.session } };
+  }
 
   return {
-    async createUser(name, password) {
-      const complaints = complainAboutUser(name, password);
-      if (complaints.length > 0) throw new SchedulerError("invalid-input", "the user can't be created as asked", { complaints });
+    async createUser(name, password, profile = {}) {
+      refuse("the user can't be created as asked", [...complainAboutName(name), ...complainAbout("password", password, name)]);
       const now = clock.now();
       const user: UserRecord = {
         id: makeId("user", now, random.bytes(ID_RANDOM_BYTES)),
         name,
-        passwordHash: await limited(() => hashPassword(password, random.bytes(SALT_BYTES), cost)),
+        passwordHash: await hashing.hash(password),
         disabled: false,
-        tokensValidFromMs: now,
+        era: 0,
+        profile: edited({}, profile),
         createdAtMs: now,
+        version: 1,
       };
-      if (!(await store.createUser(user)))
+      if ((await store.createUser(user)) !== "done")
         throw new SchedulerError("conflict", `there is a user named ${name} already: choose another name`);
       return user;
     },
 
     async login(name, password) {
       const user = USER_NAME.test(name) ? await store.findUser(name) : undefined;
-      // A longer password can't be right; the work is done all the same, on a part of it.
-      const fits = password.length <= 2 * PASSWORD_CHARS_MAX;
-      const stored = user?.passwordHash ?? (await decoyHash());
-      const isRight = await limited(() => verifyPassword(fits ? password : password.slice(0, PASSWORD_CHARS_MAX), stored));
-      if (user === undefined || !fits || !isRight || user.disabled) {
+      const isRight = await hashing.verify(password, user?.passwordHash);
+      if (user === undefined || !isRight || user.disabled) {
         throw new SchedulerError("unauthenticated", "the name or the password is wrong, or the account is disabled");
       }
-      // A clock that ran backwards must not hand out a token that is refused at once.
-      const issuedAtMs = Math.max(clock.now(), user.tokensValidFromMs);
-      const expiresAtMs = issuedAtMs + lifetimeMs;
-      return { token: signAccessToken({ user: user.id, issuedAtMs, expiresAtMs }, tokenKey), expiresAtMs, user };
+      return sessions.begin(user);
     },
 
-    async authenticate(text) {
-      const token = readAccessToken(text, tokenKey);
-      if (token === undefined || token.expiresAtMs <= clock.now()) throw notSignedIn();
-      const user = await store.readUser(token.user);
-      if (user === undefined || user.disabled || token.issuedAtMs < user.tokensValidFromMs) throw notSignedIn();
-      return user;
+    refresh: sessions.refresh,
+
+    async logout({ user, by }) {
+      if (by.kind === "session") await sessions.end(user.id, by.id);
+      else if (by.kind === "token") await store.deleteToken(user.id, by.id);
+      else throw new SchedulerError("conflict", "this token is of another issuer: sign out there");
     },
+
+    authenticate: (text) => {
+      if (isApiToken(text)) return byApiToken(text);
+      if (looksLikeOurs(text)) return bySession(text);
+      return Promise.reject(notSignedIn());
+    },
+
+    find: (nameOrId) => findUser(store, nameOrId),
+    list: (options) => store.listUsers(options),
+    editProfile: (id, profile) => change(id, (user) => ({ ...user, profile: edited(user.profile, profile) })),
+
+    async changePassword(id, { current, next, keep }) {
+      const user = await findUser(store, id);
+      if (user.passwordHash === undefined)
+        throw new SchedulerError("conflict", "this account has no password: its user signs in elsewhere");
+      if (!(await hashing.verify(current, user.passwordHash)))
+        throw new SchedulerError("forbidden", "the present password is not the one that was given");
+      refuse("the password can't be taken", complainAbout("next", next, user.name));
+      const passwordHash = await hashing.hash(next);
+      await change(id, (now) => {
+        if (now.passwordHash !== user.passwordHash)
+          throw new SchedulerError("conflict", "the password was changed by somebody else at this moment");
+        return nextEra({ ...now, passwordHash }, keep);
+      });
+    },
+
+    async resetPassword(id, next) {
+      const { name } = await findUser(store, id);
+      refuse("the password can't be taken", complainAbout("password", next, name));
+      const passwordHash = await hashing.hash(next);
+      return change(id, (user) => nextEra({ ...user, passwordHash }, undefined));
+    },
+
+    setDisabled: (id, disabled) => change(id, (user) => (user.disabled === disabled ? user : nextEra({ ...user, disabled }, undefined))),
+
+    createToken: (user, request) => createToken(deps, user, request),
+    listTokens: (user) => store.listTokens(user),
+    revokeToken: (user, id) => store.deleteToken(user, id),
   };
 }
 
-/** One refusal for every reason: which one it was helps only an attacker. */
-const notSignedIn = (): SchedulerError =>
-  new SchedulerError("unauthenticated", "the access token is not valid or has expired: sign in again");
+async function createToken(
+  { store, clock, random }: AccountsDeps,
+  user: UserId,
+  request: TokenRequest,
+): ReturnType<Accounts["createToken"]> {
+  refuse("the token can't be made as asked", complainAboutToken(request));
+  const held = await store.listTokens(user);
+  if (held.some((token) => token.name === request.name))
+    throw new SchedulerError("conflict", `you have a token named ${request.name} already: revoke it first, or choose another name`);
+  if (held.length >= TOKENS_MAX) throw new SchedulerError("conflict", `you have ${held.length} tokens: revoke one first`);
+  const now = clock.now();
+  const id = makeId("token", now, random.bytes(ID_RANDOM_BYTES));
+  const { value, secretHash } = makeApiToken(user, id, random.bytes(SECRET_BYTES));
+  const { name, lifetimeMs } = request;
+  const scopes = SCOPES.filter((scope) => request.scopes.includes(scope)).sort();
+  const token: TokenRecord = { id, user, name, scopes, secretHash, createdAtMs: now, expiresAtMs: now + lifetimeMs };
+  await store.createToken(token);
+  return { token, value };
+}
 
-function complainAboutUser(name: string, password: string): Complaint[] {
-  const complaints: Complaint[] = [];
-  if (!USER_NAME.test(name)) {
-    complaints.push({
-      path: "name",
-      message: "must start with a letter and have 1 to 63 lower case letters, digits, dots, underscores or hyphens",
-    });
+async function findUser(store: AccountStore, nameOrId: string): Promise<UserRecord> {
+  const id = parseId("user", nameOrId);
+  const user = id === undefined ? await store.findUser(nameOrId) : await store.readUser(id);
+  if (user === undefined) throw new SchedulerError("not-found", `there is no user ${nameOrId}`);
+  return user;
+}
+
+/** Read, change, write as read; again when somebody else was faster. `to` giving back its argument changes nothing. */
+async function changeUser(store: AccountStore, id: UserId, to: (user: UserRecord) => UserRecord): Promise<UserRecord> {
+  for (let attempt = 0; attempt < CHANGES_MAX; attempt++) {
+    const user = await findUser(store, id);
+    const changed = to(user);
+    if (changed === user) return user;
+    const post = { ...changed, version: user.version + 1 };
+    if (await store.updateUser(post)) return post;
   }
-  const complaint = complainAboutPassword(password, name);
-  if (complaint !== undefined) complaints.push({ path: "password", message: complaint });
-  return complaints;
+  throw new SchedulerError("unavailable", "the account is being changed by others: try again");
 }
 
-/** Runs at most `atOnce` at a time; refuses when more than `waiting` wait. */
-function limit(atOnce: number, waiting: number): <T>(work: () => Promise<T>) => Promise<T> {
-  let running = 0;
-  const queue: (() => void)[] = [];
-  return async (work) => {
-    if (running >= atOnce) {
-      if (queue.length >= waiting) throw new SchedulerError("unavailable", "too many sign-ins at this moment: try again in a few seconds");
-      await new Promise<void>((resolve) => queue.push(resolve)); // the place is handed over, `running` stays
-    } else {
-      running++;
-    }
-    try {
-      return await work();
-    } finally {
-      const next = queue.shift();
-      if (next === undefined) running--;
-      else next();
-    }
-  };
+/** All sessions are over, but for the one that is kept. */
+function nextEra({ kept: _, ...user }: UserRecord, keep: UserRecord["kept"]): UserRecord {
+  return { ...user, era: user.era + 1, ...(keep === undefined ? {} : { kept: keep }) };
+}
+
+function edited(before: Profile, change: Profile): Profile {
+  const all = Object.entries({ ...before, ...change }).filter(([, text]) => text !== undefined && text !== "");
+  return Object.fromEntries(all) as Profile;
+}
+
+function refuse(message: string, complaints: readonly Complaint[]): void {
+  if (complaints.length > 0) throw new SchedulerError("invalid-input", message, { complaints });
+}
+
+const complainAboutName = (name: string): Complaint[] => (USER_NAME.test(name) ? [] : [{ path: "name", message: USER_NAME_RULE }]);
+
+function complainAbout(path: string, password: string, name: string): Complaint[] {
+  const message = complainAboutPassword(password, name);
+  return message === undefined ? [] : [{ path, message }];
+}
+
+function complainAboutToken({ name, scopes, lifetimeMs }: TokenRequest): Complaint[] {
+  const complaints: Complaint[] = [];
+  if (name.trim() !== name || name === "" || name.length > TOKEN_NAME_CHARACTERS_MAX)
+    complaints.push({ path: "name", message: `must have 1 to ${TOKEN_NAME_CHARACTERS_MAX} characters, without spaces around` });
+  if (scopes.length === 0) complaints.push({ path: "scopes", message: `must name at least one of ${SCOPES.join(", ")}` });
+  if (!(lifetimeMs > 0 && lifetimeMs <= TOKEN_LIFETIME_MS_MAX))
+    complaints.push({ path: "lifetime", message: `must be more than nothing and at most ${TOKEN_LIFETIME_MS_MAX / 86_400_000} days` });
+  return complaints;
 }

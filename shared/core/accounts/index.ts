@@ -1,28 +1,72 @@
 /**
- * Accounts: who users are. Names and passwords become access tokens, access tokens become users.
+ * Accounts: who users are, and what their tokens let them do.
  *
  * - A refusal never tells whether the name, the password or the account was the reason, nor does its time.
- * - A token is accepted only when we signed it, it has not expired, its user exists and is not disabled, and it was not
- *   issued before `tokensValidFromMs` (how all tokens of a user are revoked at once).
- * - Passwords and tokens are kept nowhere and put in no message (C1).
+ * - A token is accepted only when we made it (or the configured issuer did), it has not expired, its session or API token is not
+ *   revoked, and its user exists and is not disabled: all read anew for every request, strongly, and kept nowhere. So what is
+ *   revoked or disabled is refused from the next request on.
+ * - Passwords and tokens are kept nowhere and put in no message (C1). Of API tokens a hash is kept, of sessions nothing secret.
  *
  * Imports #domain, #ports and node:crypto (argon2, HMAC, constant-time comparison), nothing else.
  */
-import type { UserRecord } from "#ports/account-store.ts";
+import type { Scope } from "#domain/account.ts";
+import type { SessionId, TokenId, UserId } from "#domain/id.ts";
+import type { Profile, TokenRecord, UserPage, UserRecord } from "#ports/account-store.ts";
 
 export { createAccounts } from "./accounts.ts";
 
 export interface Login {
   readonly token: string;
   readonly expiresAtMs: number;
+  /** Good once, for the next login without a password. */
+  readonly refreshToken: string;
+  readonly refreshExpiresAtMs: number;
   readonly user: UserRecord;
+}
+
+/** Who sends a request, and by what. */
+export interface Caller {
+  readonly user: UserRecord;
+  readonly scopes: readonly Scope[];
+  readonly by:
+    | { readonly kind: "session"; readonly id: SessionId }
+    | { readonly kind: "token"; readonly id: TokenId }
+    | { readonly kind: "issuer" };
+}
+
+export interface TokenRequest {
+  readonly name: string;
+  readonly scopes: readonly Scope[];
+  readonly lifetimeMs: number;
 }
 
 export interface Accounts {
   /** Errors: `invalid-input` with complaints, `conflict` (the name is taken), `unavailable`. */
-  createUser(name: string, password: string): Promise<UserRecord>;
+  createUser(name: string, password: string, profile?: Profile): Promise<UserRecord>;
   /** Errors: `unauthenticated`, `unavailable` (too many at once, or the store). */
   login(name: string, password: string): Promise<Login>;
-  /** Errors: `unauthenticated`, `unavailable` (the store). */
-  authenticate(token: string): Promise<UserRecord>;
+  /** The next pair of tokens for a refresh token; an old one ends its session. Errors: `unauthenticated`, `unavailable`. */
+  refresh(refreshToken: string): Promise<Login>;
+  /** Ends the session or API token that the caller came by. */
+  logout(caller: Pick<Caller, "by"> & { readonly user: Pick<UserRecord, "id"> }): Promise<void>;
+  /** Errors: `unauthenticated`, `unavailable` (the store, or the issuer's keys). */
+  authenticate(token: string): Promise<Caller>;
+
+  /** By name or id. Errors: `not-found`. */
+  find(nameOrId: string): Promise<UserRecord>;
+  list(options: { readonly limit: number; readonly cursor?: string }): Promise<UserPage>;
+  /** Replaces what is given; an empty text takes it away. */
+  editProfile(id: UserId, profile: Profile): Promise<UserRecord>;
+  /** Ends every other session of the user. Errors: `forbidden` (the present password is not that), `invalid-input`, `conflict`. */
+  changePassword(id: UserId, change: { readonly current: string; readonly next: string; readonly keep?: SessionId }): Promise<void>;
+  /** Without the present one: for administrators. Ends every session. */
+  resetPassword(id: UserId, next: string): Promise<UserRecord>;
+  /** Disabling ends every session; API tokens rest until the account is enabled again. */
+  setDisabled(id: UserId, disabled: boolean): Promise<UserRecord>;
+
+  /** `value` is shown this once. Errors: `invalid-input`, `conflict` (name taken, too many). */
+  createToken(user: UserId, request: TokenRequest): Promise<{ readonly token: TokenRecord; readonly value: string }>;
+  listTokens(user: UserId): Promise<readonly TokenRecord[]>;
+  /** A no-op for one that is gone. */
+  revokeToken(user: UserId, id: TokenId): Promise<void>;
 }

@@ -1,0 +1,82 @@
+/** The commands of accounts: auth, user, and the shorter login and context show. */
+import { SCOPES } from "#domain/account.ts";
+import { type Command, InvalidArgumentError, Option } from "commander";
+import type { AddAction } from "./session.ts";
+
+interface Registering {
+  readonly add: AddAction;
+  readonly paged: (command: Command) => Command;
+}
+
+const DAYS_MAX = 366;
+
+function readDays(text: string): number {
+  const days = Number(text);
+  if (!Number.isInteger(days) || days < 1 || days > DAYS_MAX)
+    throw new InvalidArgumentError(`expects a whole number of days from 1 to ${DAYS_MAX}.`);
+  return days;
+}
+
+const auth = () => import("./auth.ts");
+const user = () => import("./user.ts");
+
+const passwordFile = (command: Command): Command =>
+  command.option("--password-file <file>", "read the password from a file; - is standard input");
+
+const profile = (command: Command): Command =>
+  command.option("--full-name <text>", "the name to show").option("--email <address>", "how to reach the user");
+
+const login = (command: Command): Command =>
+  passwordFile(
+    command
+      .description("exchange name and password for tokens, and remember them; they renew themselves")
+      .option("--user <name>", "who you are (default: asked for)"),
+  );
+
+function addAuth(group: Command, { add }: Registering): void {
+  const command = (usage: string, description: string) => group.command(usage).description(description);
+  add(login(group.command("login")), async () => (await auth()).login);
+  add(command("logout", "end the remembered login, at the server and here"), async () => (await auth()).logout);
+  add(command("status", "who the server takes you for, and what your token may do"), async () => (await auth()).status);
+  add(command("refresh", "renew the remembered login now; happens by itself when needed"), async () => (await auth()).refresh);
+  add(
+    profile(passwordFile(command("register <name>", "make an account for yourself, where that is open"))),
+    async () => (await auth()).register,
+  );
+  const password = passwordFile(command("password", "change your password; ends every other login of yours"));
+  add(password.option("--new-password-file <file>", "read the new password from a file"), async () => (await auth()).changePassword);
+  const token = group.command("token").description("API tokens for programs (AIRAVATA_TOKEN)");
+  const scope = new Option("--scope <scope...>", "what it may be used for; each takes in those before it");
+  const create = token
+    .command("create <name>")
+    .description("make a token; its value is shown this once")
+    .addOption(scope.choices(SCOPES).makeOptionMandatory())
+    .option("--days <n>", "how long it is good", readDays, 90);
+  add(create, async () => (await auth()).createToken);
+  add(token.command("list").description("your tokens, never their values"), async () => (await auth()).listTokens);
+  add(
+    token.command("revoke <token>").description("by id or name; the next request with it is refused"),
+    async () => (await auth()).revokeToken,
+  );
+}
+
+function addUser(group: Command, { add, paged }: Registering): void {
+  const command = (usage: string, description: string) => group.command(usage).description(description);
+  add(paged(command("list", "users by name")), async () => (await user()).list);
+  add(profile(passwordFile(command("create <name>", "make an account for somebody"))), async () => (await user()).create);
+  add(command("disable <user>", "refuse a user from the next request on"), async () => (await user()).setDisabled("disableUser"));
+  add(command("enable <user>", "let a user in again"), async () => (await user()).setDisabled("enableUser"));
+  add(
+    passwordFile(command("password <user>", "set a user's password; ends every login of the account")),
+    async () => (await user()).resetPassword,
+  );
+}
+
+export function addAccountCommands(program: Command, registering: Registering): void {
+  const { add } = registering;
+  add(login(program.command("login")), async () => (await auth()).login);
+  const context = program.command("context").description("the login that is remembered");
+  add(context.command("show").description("server, user and end of the login; never the token"), async () => (await auth()).showContext);
+  addAuth(program.command("auth").description("signing in, your password, API tokens"), registering);
+  addUser(program.command("user").description("accounts (administrators)"), registering);
+}
