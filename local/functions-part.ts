@@ -11,6 +11,7 @@ import { createScheduleHandler } from "#functions/queue/schedule-tasks.ts";
 import { announceReady, exitWithParent } from "./child.ts";
 import { prepareInstallation } from "./first-start.ts";
 import { createFunctionsHost } from "./functions-host.ts";
+import { watchSpace } from "./space-watch.ts";
 
 const SWEEP_MS = 60_000;
 /** Sizes of the functions, for what their time would cost. */
@@ -60,6 +61,7 @@ async function main(): Promise<void> {
   const { url } = await host.start();
   const stop = new AbortController();
   const metering = meter.run(stop.signal);
+  void watchSpace(e, { signal: stop.signal, freed: () => rooms.scheduler.sweep() });
   const leave = () =>
     void host
       .stop()

@@ -14,6 +14,11 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { SchedulerError } from "#domain/error.ts";
 import { contextFile } from "#cli/context.ts";
+import { createDiskSpace } from "#adapters/system/space.ts";
+import { createSystemClock } from "#adapters/system/clock.ts";
+import { diskReserveBytes } from "#config";
+import { tellShortage } from "#ports/space.ts";
+import { watchSpace } from "./space-watch.ts";
 import { openDataFolder } from "./data-folder.ts";
 import { dynoxidePart, freePort } from "./dynoxide.ts";
 import { checkExample, EXAMPLE_FILE } from "./example.ts";
@@ -187,6 +192,8 @@ async function main(): Promise<number> {
   }
   const print = (text: string) => process.stdout.write(`${text}\n`);
   const folder = openDataFolder(options.dataDir, print);
+  const over = new AbortController();
+  const space = createDiskSpace(options.dataDir, diskReserveBytes(process.env));
   try {
     const first = !existsSync(join(options.dataDir, "state.db"));
     print(`starting in ${options.dataDir}`);
@@ -194,9 +201,14 @@ async function main(): Promise<number> {
       parts: await parts(options),
       logFolder: folder.logs,
       print,
+      holdOn: () => {
+        const shortage = space.shortage();
+        return shortage === undefined ? undefined : tellShortage(shortage);
+      },
       tell: (states) => writePartStates(join(folder.run, PARTS_FILE), states),
     });
     let failed = false;
+    void watchSpace({ space, clock: createSystemClock(), logger: { warn: print, info: print } }, { signal: over.signal });
     const code = await superviseUntilSignal(supervisor, (ready) => {
       const url = String(ready.get("functions")?.url);
       void (async () => {
@@ -216,6 +228,7 @@ async function main(): Promise<number> {
     });
     return options.exit && failed ? 1 : code;
   } finally {
+    over.abort();
     folder.release();
   }
 }

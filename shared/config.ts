@@ -55,6 +55,7 @@ const everywhere = {
   AIRAVATA_LOG: z.enum(["debug", "info", "warn", "error"]).default("info"),
 };
 
+const MIB = 1024 * 1024;
 const bucket = z.string().regex(/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/, "a bucket's name is 3 to 63 of a-z 0-9 . -");
 const queuePrefix = z.string().regex(/^[A-Za-z0-9_-]{0,15}$/, "a prefix of queues is at most 15 of A-Z a-z 0-9 _ -");
 
@@ -70,6 +71,8 @@ const machineSchema = z.object({
   AIRAVATA_BUCKET: bucket.optional(),
   /** Given: messages go by SQS, in queues whose names begin so. */
   AIRAVATA_QUEUE_PREFIX: queuePrefix.optional(),
+  /** Free space of the folder's disk below which no new work is handed out. */
+  AIRAVATA_DISK_RESERVE_MIB: z.coerce.number().int().min(1).max(1_048_576).default(256),
 });
 
 /** Where a secret is: a file, or a name that AWS's extension for functions resolves. */
@@ -107,6 +110,7 @@ export interface MachineConfig extends Config {
   readonly bucket: string | undefined;
   /** `undefined`: a file holds the messages. */
   readonly queues: QueueSettings | undefined;
+  readonly diskReserveBytes: number;
 }
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -165,8 +169,13 @@ export function readConfig(environment: Environment): MachineConfig {
     objectsUrl: e.AIRAVATA_OBJECTS_URL,
     bucket: e.AIRAVATA_BUCKET,
     queues: e.AIRAVATA_QUEUE_PREFIX === undefined ? undefined : { prefix: e.AIRAVATA_QUEUE_PREFIX, urls: e.AIRAVATA_QUEUE_URLS },
+    diskReserveBytes: e.AIRAVATA_DISK_RESERVE_MIB * MIB,
   });
 }
+
+/** For the supervisor, which needs no other setting. */
+export const diskReserveBytes = (environment: Environment): number =>
+  parse(machineSchema.pick({ AIRAVATA_DISK_RESERVE_MIB: true }), environment).AIRAVATA_DISK_RESERVE_MIB * MIB;
 
 /** Where the embedded default keeps what, below its data folder. */
 export const dataPaths = (config: MachineConfig) => ({

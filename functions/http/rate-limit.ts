@@ -18,6 +18,7 @@ interface Purse {
 export function createRateGuard({ rate, clock }: Pick<HttpDeps, "rate" | "clock">): (account: string) => Promise<void> {
   const purses = new Map<string, Purse>();
   const atOnce = Math.min(REQUESTS_AT_ONCE, rate.burst);
+  const longestWaitMs = ((rate.burst + atOnce) * 1_000) / rate.perSecond;
 
   function purseOf(account: string): Purse {
     const purse = purses.get(account) ?? { left: 0, emptyUntilMs: 0, asking: undefined };
@@ -41,7 +42,8 @@ export function createRateGuard({ rate, clock }: Pick<HttpDeps, "rate" | "clock"
     const purse = purseOf(account);
     while (purse.left === 0) {
       const waitMs = purse.emptyUntilMs - clock.now();
-      if (waitMs > 0) {
+      // A wait longer than any is given out: the clock was set back since.
+      if (waitMs > 0 && waitMs <= longestWaitMs) {
         throw new Refusal("rate-limited", `more than ${rate.perSecond} requests a second from this account: wait, then go on more slowly`, {
           "retry-after": String(Math.ceil(waitMs / 1_000)),
         });

@@ -6,6 +6,7 @@ import { openFileObjectStore } from "#adapters/file/object-store.ts";
 import { createMeteredMessageQueue } from "#adapters/metered/message-queue.ts";
 import { createMeteredObjectStore } from "#adapters/metered/object-store.ts";
 import { createSpiceDbAuthorization } from "#adapters/spicedb/authorization.ts";
+import { createDiskSpace } from "#adapters/system/space.ts";
 import { openSqliteMessageQueue } from "#adapters/sqlite/message-queue.ts";
 import { dataPaths, deploymentKey, type MachineConfig, spiceDbSettings } from "#config";
 import { openBucketObjects, openSqsQueue } from "./aws.ts";
@@ -20,7 +21,8 @@ export async function openEmbedded(config: MachineConfig, part: string) {
       ? createMeteredMessageQueue(await openSqliteMessageQueue({ file: dataPaths(config).queue, clock: state.clock }), state.meter)
       : openSqsQueue(state, config.queues, true);
   const authorization = createSpiceDbAuthorization(await spiceDbSettings(config));
-  return { ...state, files, objects, queue, authorization };
+  const space = createDiskSpace(config.dataDir, config.diskReserveBytes);
+  return { ...state, space, files, objects, queue, authorization };
 }
 
 export type Embedded = Awaited<ReturnType<typeof openEmbedded>>;

@@ -2,6 +2,7 @@
 import { ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
 import type { Authorization } from "#ports/authorization.ts";
 import type { MessageQueue } from "#ports/message-queue.ts";
+import { type Space, tellShortage } from "#ports/space.ts";
 import { SCHEDULE_QUEUE } from "./scheduling.ts";
 import type { State } from "./state.ts";
 
@@ -11,6 +12,12 @@ const LIMIT_MS = 2_000;
 interface Asked extends Pick<State, "accounts" | "clock"> {
   readonly authorization: Authorization;
   readonly queue: MessageQueue;
+  readonly space?: Space;
+}
+
+async function enough(space: Space): Promise<void> {
+  const shortage = space.shortage();
+  if (shortage !== undefined) throw new Error(tellShortage(shortage));
 }
 
 export function createHealth(e: Asked): () => Promise<Record<string, boolean>> {
@@ -19,6 +26,7 @@ export function createHealth(e: Asked): () => Promise<Record<string, boolean>> {
     state: () => e.accounts.readUser(nobody),
     authorization: () => e.authorization.check({ type: "user", id: nobody }, "administer", { type: "deployment", id: "nobody" }),
     queue: () => e.queue.depth(SCHEDULE_QUEUE),
+    ...(e.space === undefined ? {} : { disk: () => enough(e.space as Space) }),
   };
   const answers = async (check: () => Promise<unknown>): Promise<boolean> => {
     const late = new AbortController();
@@ -35,7 +43,7 @@ export function createHealth(e: Asked): () => Promise<Record<string, boolean>> {
   let asked: Promise<Record<string, boolean>> | undefined;
   let askedMs = 0;
   return () => {
-    if (asked === undefined || e.clock.now() - askedMs > ASKED_EVERY_MS) {
+    if (asked === undefined || Math.abs(e.clock.now() - askedMs) > ASKED_EVERY_MS) {
       askedMs = e.clock.now();
       asked = ask();
     }

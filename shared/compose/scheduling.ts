@@ -1,9 +1,10 @@
 /** The rooms that hand tasks out and take them back: all that the scheduler and the timers need. */
-import { createPlans, createTaskScheduler, type Hint } from "#core/task-scheduler/index.ts";
+import { createPlans, createTaskScheduler, type Hint, type PassReport } from "#core/task-scheduler/index.ts";
 import { createWorkerLifecycle, dispatchMessage, dispatchQueue } from "#core/worker-lifecycle/index.ts";
 import { decodePlan } from "#domain/plan-encoding.ts";
 import type { MessageQueue } from "#ports/message-queue.ts";
 import type { ObjectStore } from "#ports/object-store.ts";
+import type { Space } from "#ports/space.ts";
 import type { State } from "./state.ts";
 
 export const SCHEDULE_QUEUE = "schedule";
@@ -11,7 +12,11 @@ export const SCHEDULE_QUEUE = "schedule";
 export type SchedulingStores = Pick<State, "tasks" | "workers" | "clock" | "random" | "logger" | "meter"> & {
   readonly objects: ObjectStore;
   readonly queue: MessageQueue;
+  /** Where everything is kept on one disk. */
+  readonly space?: Space;
 };
+
+const NOTHING_DONE: PassReport = { leases: 0, tasks: 0, refusals: 0, skipped: 0, completed: 0, waiting: new Map() };
 
 export function openScheduling(s: SchedulingStores) {
   const plans = createPlans({ store: s.tasks, objects: s.objects, decodePlan });
@@ -28,12 +33,14 @@ export function openScheduling(s: SchedulingStores) {
       if (gateway !== undefined) await s.queue.send(dispatchQueue(gateway), dispatchMessage(lease.key, recall));
     },
   });
-  /** A pass is for those that its hints name. */
-  const schedule = (hints: readonly Hint[]) =>
-    s.meter.charging(
+  /** A pass is for those that its hints name. While the disk is full there is none: hints are found again by the sweep. */
+  const schedule = async (hints: readonly Hint[]) => {
+    if (s.space?.shortage() !== undefined) return NOTHING_DONE;
+    return s.meter.charging(
       hints.map((h) => h.experiment).filter((id) => id !== undefined),
       () => rooms.schedule(hints),
     );
+  };
   const scheduler = { ...rooms, schedule };
   const lifecycle = createWorkerLifecycle({
     tasks: s.tasks,

@@ -32,6 +32,13 @@ export function describeRateLimiter(name: string, make: () => Promise<Subject<Ra
       expect(await limiter.take("ada", 1, RATE)).toBe(100);
     });
 
+    it("a clock that is set back by an hour makes nobody wait for an hour", async () => {
+      expect(await limiter.take("ada", 30, RATE)).toBe(0);
+      made.clock.jump(-3_600_000);
+      expect(await limiter.take("ada", 30, RATE)).toBe(0);
+      expect(await limiter.take("ada", 10, RATE)).toBe(1_000);
+    });
+
     it("tells accounts apart", async () => {
       expect(await limiter.take("ada", 30, RATE)).toBe(0);
       expect(await limiter.take("bob", 30, RATE)).toBe(0);

@@ -9,6 +9,8 @@ export interface Kernel {
   /** Runs events in order of time until `done` says so or none is left. */
   run(done: () => boolean): Promise<void>;
   process(name: string, skewMs: number): Process;
+  /** Moves the wall clock of all processes; running time goes on as before. */
+  stepWall(ms: number): void;
   steps: number;
 }
 
@@ -45,6 +47,7 @@ export function createKernel(seed: number): Kernel {
   const heap = createHeap();
   let now = 1_700_000_000_000;
   let order = 0;
+  let steppedMs = 0;
   const kernel: Kernel = {
     steps: 0,
     nowMs: () => now,
@@ -59,12 +62,15 @@ export function createKernel(seed: number): Kernel {
         if (done()) return;
       }
     },
-    process: (name, skewMs) => createProcess(kernel, name, skewMs),
+    stepWall: (ms) => {
+      steppedMs += ms;
+    },
+    process: (name, skewMs) => createProcess(kernel, { name, wallMs: () => now + steppedMs + skewMs }),
   };
   return kernel;
 }
 
-function createProcess(kernel: Kernel, name: string, skewMs: number): Process {
+function createProcess(kernel: Kernel, { name, wallMs }: { readonly name: string; readonly wallMs: () => number }): Process {
   const wake = (p: Process, run: () => void): void => {
     if (!p.alive) return;
     const left = p.frozenUntilMs - kernel.nowMs();
@@ -78,7 +84,7 @@ function createProcess(kernel: Kernel, name: string, skewMs: number): Process {
     onKill: [],
     random: kernel.random,
     clock: {
-      now: () => kernel.nowMs() + skewMs,
+      now: wallMs,
       sleep: (ms, signal) =>
         new Promise<void>((resolve) => {
           if (signal?.aborted) return resolve();

@@ -4,7 +4,7 @@
  * Faults: a store write that is applied or lost or applied late while its caller is told "unknown"; stale and partial
  * hints; lost, doubled, late and reordered messages; streams that break or go silent; processes that die at any await;
  * workers that freeze and wake late; clocks that differ; tasks that fail or kill their worker; pause, cancel and retry
- * at any moment. Then faults stop and the repairers alone must finish everything.
+ * at any moment; in every fifth world the wall clock of everybody jumps by an hour, forward and back. Then faults stop and the repairers alone must finish everything.
  */
 import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
@@ -310,7 +310,7 @@ function createWorld(kernel: Kernel, seed: number) {
       dial: () => p.call(LATENCY_MS, () => connect(p)),
       signUploads: async () => [],
       executor: { run: (attempt, signal) => execute(p, started, attempt.assignment.lease, attempt.task.index, signal) },
-      clock: p.clock,
+      clock: { ...p.clock, now: kernel.nowMs }, // running time, as in agent/main.ts
       random,
       logger: quiet,
       size: { cpuMilli: 2000, memoryMib: 0, gpu: 0 },
@@ -378,6 +378,10 @@ function createWorld(kernel: Kernel, seed: number) {
       timer();
       const meddle = createMeddling(kernel, { experiment: experimentId, table, odds, gateways, agents, faulty: () => faults, invoke });
       kernel.at(random.below(5_000), meddle);
+      // Not drawn from the world's chance: all other worlds stay what they were.
+      if (seed % 5 === 4)
+        for (const [i, ms] of [3_600_000, -3_600_000, -3_600_000].entries())
+          kernel.at((i + 1) * (97_000 + (seed % 89) * 1_000), () => kernel.stepWall(ms));
       kernel.at(FAULTS_MS, () => {
         faults = false;
         for (const p of agents.values()) p.frozenUntilMs = 0;

@@ -38,7 +38,9 @@ export interface Cluster {
   readonly experiment: Experiment["id"];
   /** As a user sees it. */
   stateOf(set: string, number: number): Promise<string>;
-  /** Runs until `done` or for so long. Gives the virtual time since the start. */
+  /** The host's streams carry nothing any more, either way. */
+  silence(host: string): void;
+  /** Runs until `done` or for so long. Gives the running time since the start. */
   run(done: () => boolean, limitMs: number): Promise<number>;
 }
 
@@ -68,11 +70,12 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
     assignment: async (lease, indices) => assignmentOf(plan, lease, indices),
     hint: (h) => hint(h, 0),
   });
+  const silent = new Set<string>();
   const begin = (worker: SimulatedWorker) => {
     const me = makeId("worker", clock.now(), random.bytes(10));
     const agent = createAgent({
       dial: async () => {
-        const [near, far] = createPair(kernel);
+        const [near, far] = createPair(kernel, () => silent.has(worker.host));
         void gateway.serve({ worker: me, pool: "sim" }, far);
         return near;
       },
@@ -90,7 +93,15 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
           return { index, outcome, startedAtMs, endedAtMs: clock.now(), usage, inputs: [], outputs: [] };
         },
       },
-      ...{ clock, random, logger: quiet, host: worker.host, prefetchPercent: worker.prefetchPercent, endsAtMs: 0, packages: [] },
+      ...{
+        clock: { ...clock, now: kernel.nowMs },
+        random,
+        logger: quiet,
+        host: worker.host,
+        prefetchPercent: worker.prefetchPercent,
+        endsAtMs: 0,
+        packages: [],
+      },
       size: { cpuMilli: worker.cores * 1000, memoryMib: 0, gpu: 0 },
     });
     void agent.run(new AbortController().signal);
@@ -104,30 +115,36 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
   const orchestrator = createExperimentOrchestrator({
     ...{ tasks, workers: workerStore, objects: store, plans, scheduler, results, data, clock, random, hint: async () => undefined },
   });
-  const startMs = clock.now();
+  const startMs = kernel.nowMs();
   for (const w of workers) kernel.at(w.joinsAtMs ?? 0, () => begin(w));
   const tick = () => {
     void scheduler.sweep();
+    void lifecycle.reap();
     kernel.at(TIMER_MS, tick);
   };
   kernel.at(50, tick);
   void gateway.beat(new AbortController().signal);
   return {
     ...{ kernel, table, experiment },
+    silence: (host) => void silent.add(host),
     stateOf: async (set, number) => (await orchestrator.task(experiment, set, number)).state,
     async run(done, limitMs) {
-      await kernel.run(() => done() || clock.now() - startMs > limitMs);
-      return clock.now() - startMs;
+      await kernel.run(() => done() || kernel.nowMs() - startMs > limitMs);
+      return kernel.nowMs() - startMs;
     },
   };
 }
 
 /** Two ends of one stream, in order, with some latency. */
-function createPair(kernel: Kernel): [Channel<AgentMessage, GatewayMessage>, Channel<GatewayMessage, AgentMessage>] {
+function createPair(
+  kernel: Kernel,
+  isSilent: () => boolean,
+): [Channel<AgentMessage, GatewayMessage>, Channel<GatewayMessage, AgentMessage>] {
   const end = () => ({ inbox: [] as unknown[], waiting: undefined as ((m: unknown) => void) | undefined, ended: false });
   const [a, b] = [end(), end()];
   const offer = (to: ReturnType<typeof end>, m: unknown) =>
     kernel.at(1, () => {
+      if (isSilent()) return;
       if (m === undefined) to.ended = true;
       if (to.waiting === undefined) to.inbox.push(m);
       else to.waiting(m);

@@ -83,3 +83,5 @@ const DAY_MS = 24 * 3600 * 1000;
 /** With less life left than this the worker's certificate is renewed. */
 export const CERTIFICATE_RENEW_MS = 60 * DAY_MS;
 export const CERTIFICATE_CHECK_MS = DAY_MS;
+/** A file system with less than this free is full. */
+export const DISK_FULL_BYTES = 1024 * 1024;

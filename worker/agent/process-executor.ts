@@ -3,10 +3,11 @@
  *
  * What ends how: exit 0 with all outputs -> done; another exit code, a missing output or a script that cannot be started -> exit;
  * killed by a signal not ours -> signal; our own limits -> timeout, out-of-memory, and staging for the disk limit (too much was
- * put into the directory); inputs or outputs that cannot be moved -> staging. A failure of our own directories or of starting
+ * put into the directory) and for a script that fails on a full disk; inputs or outputs that cannot be moved -> staging. A failure of our own directories or of starting
  * any process at all is a worker fault. `usage.wallMs` is the script's running time; the times of the result hold staging too.
  */
 import { isAbsolute } from "node:path";
+import { statfsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import type { TaskResult, Usage } from "#domain/result.ts";
 import { createInputCache, type InputCache } from "./cache.ts";
@@ -14,7 +15,7 @@ import { type Cgroup, type Cgroups, openOwnCgroups } from "./cgroup.ts";
 import { buildEnvironment, type Variables } from "./environment.ts";
 import type { Attempt, Executor, WorkerFault } from "./executor.ts";
 import { MachineError, machineError, StagingError, textOf } from "./fault.ts";
-import { CACHE_BYTES_MAX, KILL_GRACE_MS } from "./limits.ts";
+import { CACHE_BYTES_MAX, DISK_FULL_BYTES, KILL_GRACE_MS } from "./limits.ts";
 import { createOrphanHunt, MARK_VARIABLE } from "./orphans.ts";
 import { createPackageEnvironments, type PackageEnvironments } from "./packages.ts";
 import { hasProcessTable } from "./process-table.ts";
@@ -123,6 +124,28 @@ function failureOf({ ending, stop }: Supervised): Pick<Part, "outcome" | "exitCo
   return undefined;
 }
 
+/** A script that fails where nothing can be written any more has not failed by itself: a retry finds more room, or another worker. */
+function asDiskFull(failure: Pick<Part, "outcome" | "exitCode" | "signal" | "message">, dir: string): typeof failure {
+  if (failure.outcome !== "exit" && failure.outcome !== "signal") return failure;
+  const free = freeBytesOf(dir);
+  if (free === undefined || free >= DISK_FULL_BYTES) return failure;
+  return {
+    ...failure,
+    outcome: "staging",
+    message: `the disk of this worker is full (${Math.floor(free / 1024)} KiB free): ${failure.message}`,
+  };
+}
+
+/** Without what only the superuser may use; `undefined` when it can't be told. */
+function freeBytesOf(dir: string): number | undefined {
+  try {
+    const { bavail, bsize, files, ffree } = statfsSync(dir);
+    return files > 0 && ffree === 0 ? 0 : bavail * bsize;
+  } catch {
+    return undefined;
+  }
+}
+
 function stoppedAs({ cause, message }: Stop): Pick<Part, "outcome" | "message"> {
   return { outcome: cause === "abort" ? "signal" : cause, message };
 }
@@ -185,7 +208,7 @@ async function runInside(
     const ran = await runProgram(machine, attempt, program, mark, cgroup, signal);
     const account = accountOf(ran, staged);
     const failure = failureOf(ran.supervised);
-    if (failure !== undefined) return { ...account, ...failure, outputs: [] };
+    if (failure !== undefined) return { ...account, ...asDiskFull(failure, sandbox.dir), outputs: [] };
     attempt.enter("staging-out");
     return await collect(machine, attempt, sandbox, outputs, account, signal);
   } catch (error) {

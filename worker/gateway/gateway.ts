@@ -61,6 +61,8 @@ const FOLD_MS = 5_000;
 /** At most one schedule hint for an experiment in this time. */
 const HINT_MS = 50;
 const GATEWAY_BEAT_MS = 5_000;
+/** Between two beats the wall clock goes as far as running time, but for this; else it was stepped, or we were stopped. */
+const GATEWAY_STEP_MS = 30_000;
 
 interface Session {
   readonly worker: WorkerKey;
@@ -212,7 +214,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
           continue;
         }
         const batch = await writeResults(s, key, results);
-        const fold = deps.clock.now() - entry.foldedAtMs >= FOLD_MS || (await hasChildren(key));
+        const fold = Math.abs(deps.clock.now() - entry.foldedAtMs) >= FOLD_MS || (await hasChildren(key));
         const r = await settle({ lease: key, batches: [batch], fold });
         if (r?.folded) entry.foldedAtMs = deps.clock.now();
         if (r !== undefined) applyReport(s, r, union(batch.done, setOf(batch.failed.keys())));
@@ -380,9 +382,18 @@ export function createGateway(deps: GatewayDeps): Gateway {
     return sums;
   }
 
+  /** After a step of the clock or a stop of this process it is as after a start: workers need time to be heard again. */
   async function beat(signal: AbortSignal): Promise<void> {
+    let upSinceMs = startedAtMs;
+    let lastMs = deps.clock.now();
     while (!signal.aborted) {
-      const record = { id: deps.id, beatAtMs: deps.clock.now(), upSinceMs: startedAtMs, queue: dispatchQueue(deps.id), usage: usage() };
+      const nowMs = deps.clock.now();
+      if (Math.abs(nowMs - lastMs) > GATEWAY_BEAT_MS + GATEWAY_STEP_MS) {
+        upSinceMs = nowMs;
+        deps.logger.warn("the clock was stepped or this machine slept: workers get time to be heard", { byMs: nowMs - lastMs });
+      }
+      lastMs = nowMs;
+      const record = { id: deps.id, beatAtMs: nowMs, upSinceMs, queue: dispatchQueue(deps.id), usage: usage() };
       await deps.workers.putGateway(record).catch((error: unknown) => deps.logger.warn("gateway beat failed", { reason: String(error) }));
       await deps.clock.sleep(GATEWAY_BEAT_MS, signal);
     }

@@ -100,8 +100,9 @@ export const headIs = (head: number): Fragment => (head === 0 ? absent : of("#in
 
 // Tokens, names, pinned inputs, answers
 
-/** Of a bucket: full by then, or never used. */
-export const isFullAt = (nowMs: number): Fragment => of("attribute_not_exists(#full) OR #full <= :now", { ":now": number(nowMs) });
+/** Of a bucket: full by then, never used, or full later than any bucket can be: the clock was set back since. */
+export const isFullAt = (nowMs: number, possibleMs: number): Fragment =>
+  of("attribute_not_exists(#full) OR #full <= :now OR #full > :possible", { ":now": number(nowMs), ":possible": number(possibleMs) });
 /** Of a bucket: not full, and what is asked for still in it. */
 export const hasLeftAt = (nowMs: number, latestMs: number): Fragment =>
   of("#full > :now AND #full <= :latest", { ":now": number(nowMs), ":latest": number(latestMs) });

@@ -3,7 +3,8 @@ import { hasIndex, emptySet, type IndexSet, intersect, minus, SEGMENT_TASKS, set
 import { edgesOf, type SegmentEdges, type SegmentPlace } from "#domain/edges.ts";
 import type { TaskSet } from "#domain/experiment.ts";
 import type { Plan, PlanSet } from "#domain/plan.ts";
-import { pendingOf, type Segment, wholeSegment } from "#domain/segment.ts";
+import { pendingOf, type Segment, type Tries, wholeSegment } from "#domain/segment.ts";
+import { BACKOFF_MS_MAX } from "./limits.ts";
 
 /** Numbers of the parent segments that segment `n` of a set with `factor` tasks per parent task looks at. */
 export function parentSegments(n: number, factor: number, count: number): number[] {
@@ -147,9 +148,14 @@ export function workable(segment: Segment, planSet: PlanSet, at: Readiness, nowM
   const resting: number[] = [];
   let wakeAtMs: number | undefined;
   for (const [i, tries] of segment.tries) {
-    if (tries.notBeforeMs <= nowMs || !hasIndex(ready, i)) continue;
+    // A wait longer than any is given out: the clock was set back since.
+    if (tries.notBeforeMs <= nowMs || tries.notBeforeMs > nowMs + longestWaitMs(planSet, tries) || !hasIndex(ready, i)) continue;
     resting.push(i);
     wakeAtMs = Math.min(wakeAtMs ?? Number.POSITIVE_INFINITY, tries.notBeforeMs);
   }
   return { take: minus(ready, setOf(resting)), skip: intersect(pending, at.doomed), wakeAtMs };
 }
+
+/** The store rounds up to seconds. */
+const longestWaitMs = ({ retry }: PlanSet, { attempts }: Tries): number =>
+  Math.min(BACKOFF_MS_MAX, retry.backoffMs * 2 ** Math.min(20, Math.max(0, attempts - 1))) + 1_000;

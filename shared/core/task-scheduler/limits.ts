@@ -34,6 +34,8 @@ export const BACKOFF_MS_MAX = 3_600_000;
 /** Tries of one conditional write, each rebuilt from a new read. */
 export const WRITE_TRIES = 8;
 export const WRITE_JITTER_MS = 25;
+/** Longest delay of a message; a task that waits longer is found by the timer. */
+export const HINT_DELAY_MS_MAX = 900_000;
 /** Hint to oneself when a pass was refused everywhere although room and work are there (index lag). */
 export const REPEAT_HINT_MS = 1_000;
 /** Tasks are asked back only from where they would wait longer than this: moving them costs two messages and two transactions. */

@@ -22,6 +22,7 @@ import { newSegment, sealSegment } from "./fold.ts";
 import {
   BIRTHS_PER_ROUND,
   EXPERIMENTS_PER_PASS,
+  HINT_DELAY_MS_MAX,
   LEASES_PER_ASSIGN,
   MEASURED_SETS_KEPT,
   REPEAT_HINT_MS,
@@ -139,7 +140,8 @@ export function createPass(given: PassDeps): (hints: readonly Hint[]) => Promise
     const quiet = progress ? [] : tally.running.filter((e) => !tally.waiting.has(e.id));
     const again = await rebalance(quiet);
     if (again !== undefined) for (const e of quiet.slice(0, 1)) tally.wakes.set(e.id, Math.min(again, tally.wakes.get(e.id) ?? again));
-    for (const [experiment, atMs] of tally.wakes) await deps.hint({ experiment }, Math.max(1, atMs - deps.clock.now()));
+    for (const [experiment, atMs] of tally.wakes)
+      await deps.hint({ experiment }, Math.min(HINT_DELAY_MS_MAX, Math.max(1, atMs - deps.clock.now())));
     return tally;
   };
 }

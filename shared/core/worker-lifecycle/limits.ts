@@ -8,6 +8,8 @@ export const WORKER_TTL_MS = 90_000;
 export const CLOCK_SKEW_MS = 30_000;
 /** A gateway must be up this long before silence of workers counts: they need time to reconnect. */
 export const READMISSION_MS = 120_000;
+/** A gateway whose last beat is older does not vouch for anybody's silence: it is gone, or its clock or ours was stepped. */
+export const GATEWAY_SILENT_MS = 30_000;
 /** When more than this share of a pool expires together, the fault is likely ours: wait once more. */
 export const MASS_EXPIRY_SHARE = 0.3;
 export const WORKERS_SEEN = 10_000;

@@ -13,7 +13,16 @@ import type { TaskStore } from "#ports/task-store.ts";
 import type { WorkerStore } from "#ports/worker-store.ts";
 import type { BeatReport, Introduction, LeaseInventory, WorkerLifecycle } from "./index.ts";
 
-import { CLOCK_SKEW_MS, MASS_EXPIRY_SHARE, PREFETCH_PERCENT_MAX, READMISSION_MS, TRIES, WORKER_TTL_MS, WORKERS_SEEN } from "./limits.ts";
+import {
+  CLOCK_SKEW_MS,
+  GATEWAY_SILENT_MS,
+  MASS_EXPIRY_SHARE,
+  PREFETCH_PERCENT_MAX,
+  READMISSION_MS,
+  TRIES,
+  WORKER_TTL_MS,
+  WORKERS_SEEN,
+} from "./limits.ts";
 
 interface WorkerLifecycleDeps {
   readonly tasks: TaskStore;
@@ -181,10 +190,16 @@ async function compareUnheld(deps: WorkerLifecycleDeps, worker: Worker, agent: R
   return { acknowledge, drop };
 }
 
+/**
+ * Silence of workers counts only while a gateway could hear them: one that beats now and has been up for long enough. After
+ * a clock step or a sleep of the machine no gateway's beat is recent; then it counts its time up anew (gateway.ts), so
+ * workers get the same time to be heard as after its restart.
+ */
 async function expired(deps: WorkerLifecycleDeps, all: readonly Worker[]): Promise<Worker[]> {
   const now = deps.clock.now();
   const gateways = await deps.workers.gateways();
-  if (!gateways.some((g) => g.upSinceMs + READMISSION_MS < now)) return [];
+  const isBeating = (beatAtMs: number) => beatAtMs + GATEWAY_SILENT_MS + CLOCK_SKEW_MS >= now;
+  if (!gateways.some((g) => isBeating(g.beatAtMs) && g.upSinceMs + READMISSION_MS < now)) return [];
   const out: Worker[] = [];
   for (const [, pool] of Map.groupBy(
     all.filter((w) => w.state !== "DEAD"),
