@@ -56,6 +56,8 @@ export async function makeBackup(folder: string, file: string): Promise<BackupRe
   if (dataFormat === undefined) throw new SchedulerError("not-found", `${folder} is no data folder: name it with --data-dir`);
   if (!existsSync(join(folder, "state.db")))
     throw new SchedulerError("invalid-input", `${folder} has no database of its own: back up the DynamoDB that it uses together with it`);
+  if (!existsSync(join(folder, "objects", "format")))
+    throw new SchedulerError("invalid-input", `${folder} has no objects of its own: back up the bucket that it uses, after the database`);
   const release = holdRemovals(join(folder, "objects")); // B2, before B1
   const work = await mkdtemp(join(dirname(target), `.${basename(target)}-`)).catch((error: unknown) => {
     release();

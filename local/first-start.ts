@@ -1,13 +1,15 @@
 /** What an installation needs before anybody can log in. */
 import { randomBytes } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import type { HttpStores } from "#compose/http-parts.ts";
 import { DEPLOYMENT_ID } from "#compose/state.ts";
 import type { Accounts } from "#core/accounts/index.ts";
 import type { ResourceRegistry } from "#core/resource-registry/index.ts";
+import { writeWhole } from "./migration.ts";
 import { SAMPLE_DATA } from "./sample-data.ts";
 
 const ADMINISTRATOR = "admin";
+const PASSWORD_CHARACTERS = 24;
 
 /** The first start makes an administrator and opens the machine and the sample data to every user. Idempotent. */
 export async function prepareInstallation(
@@ -17,7 +19,9 @@ export async function prepareInstallation(
   const deployment = { type: "deployment", id: DEPLOYMENT_ID } as const;
   let admin = await e.accounts.findUser(ADMINISTRATOR);
   if (admin === undefined) {
-    if (!existsSync(passwordFile)) writeFileSync(passwordFile, `${randomBytes(18).toString("base64url")}\n`, { mode: 0o600 });
+    // A power cut may have left half a file.
+    if (!existsSync(passwordFile) || readFileSync(passwordFile, "utf8").trim().length < PASSWORD_CHARACTERS)
+      writeWhole(passwordFile, `${randomBytes((PASSWORD_CHARACTERS * 3) / 4).toString("base64url")}\n`);
     admin = await accounts.createUser(ADMINISTRATOR, readFileSync(passwordFile, "utf8").trim());
   }
   // Written by a version that kept no directory of names: the first change of a record enters it.

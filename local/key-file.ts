@@ -15,7 +15,7 @@ export function ensureKeyFile(path: string): string {
 /** Written in full first and linked into place: nobody ever reads half a key, and the first one wins. */
 function createKey(path: string): void {
   const draft = `${path}.${process.pid}`;
-  writeFileSync(draft, randomBytes(KEY_BYTES).toString("base64url"), { mode: 0o600 });
+  writeFileSync(draft, randomBytes(KEY_BYTES).toString("base64url"), { mode: 0o600, flush: true });
   try {
     linkSync(draft, path);
   } catch (error) {

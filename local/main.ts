@@ -14,11 +14,13 @@ import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { SchedulerError } from "#domain/error.ts";
 import { contextFile } from "#cli/context.ts";
+import { EXIT, MEANINGS } from "#cli/exit-code.ts";
 import { createDiskSpace } from "#adapters/system/space.ts";
 import { createSystemClock } from "#adapters/system/clock.ts";
 import { diskReserveBytes } from "#config";
 import { tellShortage } from "#ports/space.ts";
 import { watchSpace } from "./space-watch.ts";
+import { killLeftovers } from "#agent/orphans.ts";
 import { openDataFolder } from "./data-folder.ts";
 import { dynoxidePart, freePort } from "./dynoxide.ts";
 import { checkExample, EXAMPLE_FILE } from "./example.ts";
@@ -34,6 +36,16 @@ const USAGE = `npm start -- [options]
   --workers N    local workers                       (1)
   --slots N      tasks at once in each worker        (cores of this machine)
   --exit         run the example, check its result, stop; exit code 0 when it is right
+  --help
+
+Environment: AIRAVATA_DYNAMODB_ENDPOINT (another database than the embedded one), AIRAVATA_DISK_RESERVE_MIB (free space
+below which nothing new is handed out, 256), AIRAVATA_LOG (debug, info, warn or error), AIRAVATA_CONTEXT (the file of the
+login), AIRAVATA_CORS_ORIGINS, AIRAVATA_RATE_PER_SECOND, AIRAVATA_RATE_BURST.
+
+Exit codes: 0 stopped when asked to, 1 a part was given up or the example is wrong, 2 usage,
+5 refused: the folder is in use or of a newer release, the port is taken.
+
+Beside it, in another terminal: airavata admin --help (state of the parts, backup, restore). docs/OPERATIONS.md has more.
 `;
 
 interface Options {
@@ -44,18 +56,25 @@ interface Options {
   readonly exit: boolean;
 }
 
+const OPTIONS = {
+  "data-dir": { type: "string", default: ".airavata" },
+  port: { type: "string" },
+  workers: { type: "string", default: "1" },
+  slots: { type: "string", default: String(availableParallelism()) },
+  exit: { type: "boolean", default: false },
+  help: { type: "boolean", default: false },
+} as const;
+
+function readArguments(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS }).values;
+  } catch (cause) {
+    throw new SchedulerError("invalid-input", `${cause instanceof Error ? cause.message : cause} (npm start -- --help)`, { cause });
+  }
+}
+
 function parseOptions(args: readonly string[]): Options | undefined {
-  const { values } = parseArgs({
-    args: [...args],
-    options: {
-      "data-dir": { type: "string", default: ".airavata" },
-      port: { type: "string" },
-      workers: { type: "string", default: "1" },
-      slots: { type: "string", default: String(availableParallelism()) },
-      exit: { type: "boolean", default: false },
-      help: { type: "boolean", default: false },
-    },
-  });
+  const values = readArguments(args);
   if (values.help) return undefined;
   const whole = (name: string, text: string, min: number, max: number): number => {
     const n = Number(text);
@@ -96,16 +115,15 @@ async function parts(options: Options): Promise<Part[]> {
     after: ["gateway"],
     command: ({ ready }) => {
       const stateDir = join(dataDir, `worker-${n}`);
-      const joined = existsSync(join(stateDir, "worker.json"));
       return node(
         "worker/agent/main.ts",
         ...["--gateway", `127.0.0.1:${ready.get("gateway")?.port}`, "--ca", join(dataDir, "authority", "ca.pem")],
-        ...(joined ? [] : ["--token-file", join(dataDir, "run", `worker-${n}.token`)]),
+        ...["--token-file", join(dataDir, "run", `worker-${n}.token`)], // used when it has no sound identity of its own
         ...["--state-dir", stateDir, "--cache-dir", join(dataDir, "cache"), "--slots", String(options.slots)],
       );
     },
   });
-  return [
+  const all: Part[] = [
     ...database,
     {
       name: "authorization",
@@ -135,6 +153,26 @@ async function parts(options: Options): Promise<Part[]> {
     },
     ...Array.from({ length: options.workers }, (_, i) => worker(i + 1)),
   ];
+  return all.map((part) => marked(part, dataDir));
+}
+
+/** In the environment of every part and what it starts: `<data folder>/<part>`. */
+const PART_MARK = "AIRAVATA_PART";
+
+function marked(part: Part, dataDir: string): Part {
+  return {
+    ...part,
+    command(known) {
+      const command = part.command(known);
+      return { ...command, env: { ...command.env, [PART_MARK]: join(dataDir, part.name) } };
+    },
+  };
+}
+
+/** The lock is ours: whatever still bears a mark of this folder outlived an earlier supervisor, and would write beside us. */
+async function endEarlierLife(dataDir: string, print: (line: string) => void): Promise<void> {
+  const ended = await killLeftovers(dataDir, PART_MARK);
+  if (ended > 0) print(`ended ${ended} process${ended === 1 ? "" : "es"} that an earlier run had left`);
 }
 
 const DEFAULT_PORT = 8080;
@@ -197,6 +235,7 @@ async function main(): Promise<number> {
   try {
     const first = !existsSync(join(options.dataDir, "state.db"));
     print(`starting in ${options.dataDir}`);
+    await endEarlierLife(options.dataDir, print);
     const supervisor = createSupervisor({
       parts: await parts(options),
       logFolder: folder.logs,
@@ -237,5 +276,5 @@ try {
   process.exitCode = await main();
 } catch (error) {
   process.stderr.write(`error: ${error instanceof Error ? error.message : String(error)}\n`);
-  process.exitCode = error instanceof SchedulerError && error.kind === "conflict" ? 5 : 2;
+  process.exitCode = error instanceof SchedulerError ? MEANINGS[error.kind].exit : EXIT.failed;
 }

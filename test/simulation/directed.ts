@@ -287,7 +287,8 @@ async function submit(table: MemoryTable, clock: Clock): Promise<Experiment["id"
   await store.turn({ post: { ...experiment, status: "RUNNING", version: 1, live: true }, expectVersion: 0 });
   const gateway = makeId("gateway", clock.now(), new Uint8Array(10));
   const upSinceMs = clock.now();
-  await createMemoryWorkerStore(table).putGateway({ id: gateway, beatAtMs: upSinceMs, upSinceMs, queue: "q", usage: new Map() });
+  const beatAtMs = upSinceMs + 3_600_000; // it beats on while the races run
+  await createMemoryWorkerStore(table).putGateway({ id: gateway, beatAtMs, upSinceMs, queue: "q", usage: new Map() });
   return id;
 }
 

@@ -142,16 +142,20 @@ export function createOrphanHunt(): OrphanHunt {
   };
 }
 
-/** Kills every process whose environment names a directory below `workDir` as its attempt's: the leavings of an earlier life. */
-export async function killLeftovers(workDir: string, variable: string): Promise<void> {
+/** Kills every process whose environment names a place below `workDir` in this variable: the leavings of an earlier life. Says how many. */
+export async function killLeftovers(workDir: string, variable: string): Promise<number> {
+  const killed = new Set<number>();
   for (let round = 0; round < ORPHAN_ROUNDS_MAX; round++) {
     let found = 0;
     for (const pid of await listProcesses()) {
       const place = readVariable(await readEnvironment(pid), variable);
       if (pid === process.pid || !place?.startsWith(`${workDir}/`)) continue;
-      if (signalProcess(pid, "SIGKILL")) found++;
+      if (!signalProcess(pid, "SIGKILL")) continue;
+      found++;
+      killed.add(pid);
     }
-    if (found === 0) return;
+    if (found === 0) break;
     await sleep(10);
   }
+  return killed.size;
 }
