@@ -29,6 +29,13 @@ function toNumber(text: string): number {
   return n;
 }
 
+/** Its range is checked with the workflow. */
+function readFactor(text: string): number {
+  const factor = text.trim() === "" ? Number.NaN : Number(text);
+  if (!Number.isFinite(factor)) throw new InvalidArgumentError("expects a number such as 0.01.");
+  return factor;
+}
+
 function readOverride(text: string, before: Readonly<Record<string, string>> | undefined): Readonly<Record<string, string>> {
   const at = text.indexOf("=");
   if (at < 1) throw new InvalidArgumentError("expects NAME=value.");
@@ -67,7 +74,13 @@ const withSet = (command: Command): Command =>
   command
     .option("--set <name=value>", "replace a value of the file: a parameter, or compute.cpu and its like (repeatable)", readOverride)
     .option("--set-compute <key=value,...>", "replace computing resources: cpu=1,ram_gb=2", readCompute)
-    .option("--without <lists>", "leave out what the file asks to install: conda,pip", readWithout);
+    .option("--without <lists>", "leave out what the file asks to install: conda,pip", readWithout)
+    .option(
+      "--simulate-work <factor>",
+      "of a WfFormat workflow: sleep for each task's runtime and write its files, both times this",
+      readFactor,
+    )
+    .option("--workflow-inputs <storage:/folder>", "of a WfFormat workflow: where the files are that no task makes");
 
 function addExperiment(experiment: Command, around: Surroundings): void {
   const read = () => import("./experiment.ts");

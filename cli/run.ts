@@ -3,9 +3,10 @@ import { randomUUID } from "node:crypto";
 import { open } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "#api/client.ts";
-import { applyOverrides, parseExperimentFile } from "#api/experiment-file.ts";
+import { readExperiment, type SourceOptions } from "#api/experiment-source.ts";
 import type { AnswerOf } from "#api/routes.ts";
 import { type PlanSummary, summarizePlan } from "#api/schema/plan-summary.ts";
+import { WORKFLOW_BYTES_MAX } from "#api/wfformat.ts";
 import { SchedulerError } from "#domain/error.ts";
 import type { ExperimentId } from "#domain/id.ts";
 import { EXIT } from "./exit-code.ts";
@@ -14,7 +15,6 @@ import { showCount, table } from "./output.ts";
 import { describe, hasEnded, nextSteps, progressLine, totalsOf } from "./progress.ts";
 import { connect, type Session } from "./session.ts";
 
-const FILE_BYTES_MAX = 1024 * 1024;
 const POLL_FIRST_MS = 200;
 const POLL_MAX_MS = 2_000;
 const POLL_GROWTH = 1.2;
@@ -28,22 +28,28 @@ interface FileOptions {
   readonly set?: Readonly<Record<string, string>>;
   readonly setCompute?: Readonly<Record<string, string>>;
   readonly without?: Readonly<Record<string, string>>;
+  readonly simulateWork?: number;
+  readonly workflowInputs?: string;
 }
 
-const overridesOf = ({ set, setCompute, without }: FileOptions): Readonly<Record<string, string>> => ({
-  ...setCompute,
-  ...without,
-  ...set,
-});
+/** What is asked beside the file; empty when nothing is. */
+function askedOf({ set, setCompute, without, simulateWork, workflowInputs }: FileOptions): SourceOptions {
+  const values = { ...setCompute, ...without, ...set };
+  return {
+    ...(Object.keys(values).length === 0 ? {} : { set: values }),
+    ...(simulateWork === undefined ? {} : { simulateWork }),
+    ...(workflowInputs === undefined ? {} : { workflowInputs }),
+  };
+}
 
 async function readFileBytes(file: string): Promise<Uint8Array> {
   try {
     await using handle = await open(file);
     const { size } = await handle.stat();
-    if (size > FILE_BYTES_MAX)
+    if (size > WORKFLOW_BYTES_MAX)
       throw new SchedulerError(
         "too-large",
-        `${file} has ${showCount(size)} bytes; an experiment file has at most ${showCount(FILE_BYTES_MAX)}`,
+        `${file} has ${showCount(size)} bytes; a workflow has at most ${showCount(WORKFLOW_BYTES_MAX)}`,
       );
     return new Uint8Array(await handle.readFile());
   } catch (cause) {
@@ -52,13 +58,20 @@ async function readFileBytes(file: string): Promise<Uint8Array> {
   }
 }
 
+const needsOf = ({ foreach, after, dependencies }: PlanSummary["sets"][number]): string =>
+  [
+    ...foreach.map((name) => `each ${name}`),
+    ...after.map((name) => `all ${name}`),
+    ...(dependencies > 0 ? [`${showCount(dependencies)} tasks`] : []),
+  ].join(", ") || "-";
+
 function showPlan(plan: PlanSummary): string[] {
   const rows = plan.sets.map((set) => [
     set.set,
     set.tasks,
     set.axes.map((axis) => `${axis.name}:${axis.size}`).join(set.combine === "zip" ? " + " : " x ") || "-",
-    [...set.foreach.map((name) => `each ${name}`), ...set.after.map((name) => `all ${name}`)].join(", ") || "-",
-    set.outputs.join(", ") || "-",
+    needsOf(set),
+    set.outputs.join(", ") || (set.outputFiles > 0 ? `${showCount(set.outputFiles)} files` : "-"),
     set.capacity.cpuMilli / 1000,
     set.capacity.memoryMib,
   ]);
@@ -71,7 +84,7 @@ function showPlan(plan: PlanSummary): string[] {
 /** Parses and compiles here: no server, no login. */
 export async function plan(session: Session, options: FileOptions, args: readonly string[]): Promise<number> {
   const bytes = await readFileBytes(args[0] ?? "");
-  const spec = applyOverrides(parseExperimentFile(bytes), overridesOf(options));
+  const spec = readExperiment(bytes, askedOf(options));
   // biome-ignore lint/style/noRestrictedImports: the one piece of the core that is pure and needed without a server
   const { compilePlan } = await import("#core/experiment-orchestrator/compile.ts");
   const summary = summarizePlan(compilePlan(spec));
@@ -83,7 +96,7 @@ export async function plan(session: Session, options: FileOptions, args: readonl
 async function start(
   client: Client,
   session: Session,
-  body: { readonly bytes: Uint8Array; readonly set?: Readonly<Record<string, string>> },
+  body: SourceOptions & { readonly bytes: Uint8Array },
 ): Promise<AnswerOf<"createExperiment">> {
   const { signal } = session;
   const created = await client.call("createExperiment", { query: { submit: "true" }, body, idempotencyKey: randomUUID(), signal });
@@ -98,10 +111,10 @@ export async function run(
 ): Promise<number> {
   const bytes = await readFileBytes(args[0] ?? "");
   // What is wrong with the file is said before anything is asked of a server.
-  const set = overridesOf(options);
-  applyOverrides(parseExperimentFile(bytes), set);
+  const asked = askedOf(options);
+  readExperiment(bytes, asked);
   const client = await connect(session);
-  const started = await start(client, session, { bytes, ...(Object.keys(set).length === 0 ? {} : { set }) });
+  const started = await start(client, session, { bytes, ...asked });
   if (options.detach === true) {
     session.output.result(started, () => [started.id]);
     session.output.note(`started ${started.name}: ${showCount(started.tasks)} tasks. Follow it: airavata experiment watch ${started.id}`);

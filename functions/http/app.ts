@@ -78,7 +78,7 @@ async function serve(
   const handler = charged(deps, at.handler, params?.id);
   const query = readQuery(route, raw.url);
   checkContentType(route, raw);
-  const bytes = route.method === "POST" ? await readBytes(raw) : new Uint8Array(0);
+  const bytes = route.method === "POST" ? await readBytes(route, raw) : new Uint8Array(0);
   const body = route.body === FILE_CONTENT ? contentOf(raw) : decodeBody(route, raw, bytes);
   const call = { user, params, query, body, requestId, newId: undefined };
   const { success } = route;

@@ -13,20 +13,35 @@ import {
 } from "#api/routes.ts";
 import { SchedulerError } from "#domain/error.ts";
 
-import { FILE_BYTES_MAX, REQUEST_BYTES_MAX } from "./limits.ts";
+import { FILE_BYTES_MAX, FILE_REQUEST_BYTES_MAX, REQUEST_BYTES_MAX, UNPACKED_BYTES_MAX } from "./limits.ts";
 import { Refusal } from "./problem-response.ts";
 
-const tooLarge = (): SchedulerError => new SchedulerError("too-large", `a request may have at most ${REQUEST_BYTES_MAX} bytes`);
+const tooLarge = (bytesMax: number): SchedulerError => new SchedulerError("too-large", `a request may have at most ${bytesMax} bytes`);
 
-/** Reads at most {@link REQUEST_BYTES_MAX} bytes, whatever the headers promise. */
-export async function readBytes(request: Request): Promise<Uint8Array> {
-  if (Number(request.headers.get("content-length") ?? 0) > REQUEST_BYTES_MAX) throw tooLarge();
-  if (request.body === null) return new Uint8Array(0);
+/** Reads at most as many bytes as the route takes, whatever the headers promise; a compressed file is unpacked within bounds too. */
+export async function readBytes(route: Route, request: Request): Promise<Uint8Array> {
+  const isFile = route.body === EXPERIMENT_FILE;
+  const bytesMax = isFile ? FILE_REQUEST_BYTES_MAX : REQUEST_BYTES_MAX;
+  if (Number(request.headers.get("content-length") ?? 0) > bytesMax) throw tooLarge(bytesMax);
+  const encoding = (request.headers.get("content-encoding") ?? "identity").trim().toLowerCase();
+  const packed = await collect(request.body, bytesMax);
+  if (encoding === "identity") return packed;
+  if (encoding !== "gzip" || !isFile) throw new Refusal("unsupported-media-type", "send the body as it is, or an experiment file by gzip");
+  try {
+    const stream = new Blob([packed as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return await collect(stream, UNPACKED_BYTES_MAX);
+  } catch (error) {
+    if (error instanceof SchedulerError) throw error;
+    throw invalid("the body is not gzip");
+  }
+}
+
+async function collect(stream: ReadableStream<Uint8Array> | null, bytesMax: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of request.body) {
+  for await (const chunk of stream ?? []) {
     bytes += chunk.byteLength;
-    if (bytes > REQUEST_BYTES_MAX) throw tooLarge();
+    if (bytes > bytesMax) throw tooLarge(bytesMax);
     chunks.push(chunk);
   }
   return chunks.length === 1 ? (chunks[0] as Uint8Array) : new Uint8Array(Buffer.concat(chunks));
@@ -91,9 +106,12 @@ function readJsonFile(bytes: Uint8Array): ExperimentFileBody {
   if (typeof value !== "object" || value === null || !("file" in value)) return { bytes };
   const wrapped = wrappedFile.safeParse(value);
   if (!wrapped.success) {
-    throw new SchedulerError("invalid-input", 'expects {"file": text, "set": values}', { complaints: complaintsOf(wrapped.error) });
+    throw new SchedulerError("invalid-input", 'expects {"file": text, "set": values} and, of a workflow, simulateWork or workflowInputs', {
+      complaints: complaintsOf(wrapped.error),
+    });
   }
-  return { bytes: new TextEncoder().encode(wrapped.data.file), set: wrapped.data.set };
+  const { file, ...options } = wrapped.data;
+  return { bytes: new TextEncoder().encode(file), ...options };
 }
 
 export function decodeBody(route: Route, request: Request, bytes: Uint8Array): unknown {

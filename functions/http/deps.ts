@@ -8,6 +8,7 @@ import type { ExperimentId, UserId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { Resource, StorageResource } from "#domain/resource.ts";
 import type { ExperimentSpec } from "#domain/spec.ts";
+import type { WorkflowSpec } from "#domain/workflow.ts";
 import type { Worker } from "#domain/worker.ts";
 
 /** Who sends a request. */
@@ -84,7 +85,7 @@ export interface HttpDeps {
   readonly signIn: { readonly registration: "open" | "closed" };
   readonly orchestrator: ExperimentOrchestrator;
   /** From the file's meaning to a plan; throws `invalid-input` with complaints. */
-  readonly compilePlan: (spec: ExperimentSpec) => Plan;
+  readonly compilePlan: (spec: ExperimentSpec | WorkflowSpec) => Plan;
   readonly costs: { of(payer: ExperimentId | "deployment"): Promise<Cost> };
   /** Names who pays for a piece of work; see the port Meter. */
   readonly charging: <T>(payers: readonly ExperimentId[], work: () => Promise<T>) => Promise<T>;

@@ -1,13 +1,11 @@
 /** Experiments and tasks. */
-import { applyOverrides, parseExperimentFile } from "#api/experiment-file.ts";
+import { readExperiment } from "#api/experiment-source.ts";
 import type { ExperimentSummary, ExperimentViewAnswer, TaskDetailAnswer, TaskViewAnswer } from "#api/schema/experiment-view.ts";
-import type { ExperimentFileBody } from "#api/routes.ts";
 import { summarizePlan } from "#api/schema/plan-summary.ts";
 import type { AttemptView, ExperimentView, TaskDetail, TaskView } from "#core/experiment-orchestrator/index.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { type Experiment, type ExperimentState, isTerminal } from "#domain/experiment.ts";
 import { type ExperimentId, ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
-import type { ExperimentSpec } from "#domain/spec.ts";
 import type { Handlers } from "./call.ts";
 import type { HttpDeps, User } from "./deps.ts";
 
@@ -77,8 +75,6 @@ function attemptOf(a: AttemptView): TaskDetailAnswer["history"][number] {
 
 const detailOf = (t: TaskDetail): TaskDetailAnswer => ({ ...taskOf(t), dependsOn: [...t.dependsOn], history: t.history.map(attemptOf) });
 
-const specOf = ({ bytes, set }: ExperimentFileBody): ExperimentSpec => applyOverrides(parseExperimentFile(bytes), set ?? {});
-
 const cursorOf = (page: { readonly cursor?: string }) => (page.cursor === undefined ? {} : { cursor: page.cursor });
 
 export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
@@ -107,9 +103,9 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
   const anotherId = () => makeId("experiment", deps.clock.now(), crypto.getRandomValues(new Uint8Array(ID_RANDOM_BYTES)));
 
   return {
-    planExperiment: async ({ body }) => summarizePlan(compilePlan(specOf(body))),
+    planExperiment: async ({ body }) => summarizePlan(compilePlan(readExperiment(body.bytes, body))),
     createExperiment: ({ body, query, user, requestId, newId: id = anotherId() }) => {
-      const spec = specOf(body);
+      const spec = readExperiment(body.bytes, body);
       const plan = compilePlan(spec);
       return deps.charging([id], async () => {
         const [created] = await Promise.all([orchestrator.create({ owner: user.id, plan, priority: spec.priority, id }), own(id, user)]);

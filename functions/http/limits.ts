@@ -1,5 +1,9 @@
 /** Limits of the HTTP application. */
 export const REQUEST_BYTES_MAX = 1024 * 1024;
+/** An experiment file or workflow on its way, perhaps compressed: Lambda takes events of 6 MB, and base64 makes a third more of it. */
+export const FILE_REQUEST_BYTES_MAX = 4_400_000;
+/** What a compressed request may become: a workflow of the largest size, wrapped in JSON. */
+export const UNPACKED_BYTES_MAX = 80 * 1024 * 1024;
 /** An output up to this size is streamed through; a larger one goes by signed URL where there is one. */
 export const OUTPUT_STREAMED_BYTES_MAX = 4 * 1024 * 1024;
 /** A file put into a storage resource, where the host can stream it; API Gateway takes 10 MB at most. */

@@ -87,15 +87,26 @@ function addressOf(server: string, route: Route, options: Loose): string {
   return `${server.replace(/\/+$/, "")}${path}${query.size > 0 ? `?${query}` : ""}`;
 }
 
-function requestOf(route: Route, options: Loose, token: string | undefined): RequestInit {
+/** Larger files are sent compressed: a workflow of some megabytes becomes a tenth. */
+const COMPRESSED_FROM_BYTES = 128 * 1024;
+
+async function fileRequest({ bytes, ...options }: ExperimentFileBody, headers: Record<string, string>): Promise<Uint8Array<ArrayBuffer>> {
+  const plain = Object.keys(options).length === 0;
+  headers["content-type"] = plain ? "application/yaml" : JSON_TYPE;
+  const body = plain ? bytes : new TextEncoder().encode(JSON.stringify({ file: new TextDecoder().decode(bytes), ...options }));
+  if (body.length < COMPRESSED_FROM_BYTES) return body as Uint8Array<ArrayBuffer>;
+  headers["content-encoding"] = "gzip";
+  const packed = new Blob([body as Uint8Array<ArrayBuffer>]).stream().pipeThrough(new CompressionStream("gzip"));
+  return new Uint8Array(await new Response(packed).arrayBuffer());
+}
+
+async function requestOf(route: Route, options: Loose, token: string | undefined): Promise<RequestInit> {
   const headers: Record<string, string> = { accept: "application/json, application/problem+json, */*;q=0.1" };
   if (token !== undefined) headers.authorization = `Bearer ${token}`;
   if (options.idempotencyKey !== undefined) headers["idempotency-key"] = options.idempotencyKey;
   const init: RequestInit = { method: route.method, headers, redirect: route.method === "GET" ? "follow" : "error" };
   if (route.body === EXPERIMENT_FILE) {
-    const { bytes, set } = options.body as ExperimentFileBody;
-    headers["content-type"] = set === undefined ? "application/yaml" : JSON_TYPE;
-    init.body = set === undefined ? (bytes as Uint8Array<ArrayBuffer>) : JSON.stringify({ file: new TextDecoder().decode(bytes), set });
+    init.body = await fileRequest(options.body as ExperimentFileBody, headers);
   } else if (route.body === FILE_CONTENT) {
     headers["content-type"] = FILE_CONTENT_TYPE;
     init.body = ReadableStream.from(options.body as FileContent);
@@ -145,7 +156,7 @@ export function createClient(options: ClientOptions): Client {
     const timer = setTimeout(() => limit.abort(new Error(`no answer within ${limitMs} ms`)), limitMs);
     const signal = request.signal === undefined ? limit.signal : AbortSignal.any([limit.signal, request.signal]);
     try {
-      const init = requestOf(route, request, await bearer(route));
+      const init = await requestOf(route, request, await bearer(route));
       const response = await fetch(addressOf(server, route, request), { ...init, signal });
       if (response.ok) return response;
       const error = errorOfAnswer(response.status, await readAnswer(response));

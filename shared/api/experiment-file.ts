@@ -60,7 +60,8 @@ const COMPUTE_PREFIX = "compute.";
 export function applyOverrides(spec: ExperimentSpec, values: Readonly<Record<string, string>>): ExperimentSpec {
   let changed = spec;
   for (const [name, text] of Object.entries(values)) {
-    if (name.startsWith(COMPUTE_PREFIX)) changed = overrideCompute(changed, name.slice(COMPUTE_PREFIX.length), text);
+    const own = readComputeOverride(name, text);
+    if (own !== undefined) changed = overrideCompute(changed, name.slice(COMPUTE_PREFIX.length), own);
     else if (name === "resources.conda" || name === "resources.pip") changed = overridePackages(changed, name, parseValue(name, text));
     else changed = overrideParameter(changed, name, parseValue(name, text));
   }
@@ -98,11 +99,18 @@ function overridePackages(spec: ExperimentSpec, name: "resources.conda" | "resou
   return { ...spec, resources: { ...spec.resources, [key]: value.texts } };
 }
 
-function overrideCompute(spec: ExperimentSpec, key: string, text: string): ExperimentSpec {
+/** `compute.cpu` and its like with its value; `undefined` for any other name. */
+export function readComputeOverride(name: string, text: string): ComputeSpec | undefined {
+  if (!name.startsWith(COMPUTE_PREFIX)) return undefined;
+  const key = name.slice(COMPUTE_PREFIX.length);
   const value = key !== "time" && text.trim() !== "" ? Number(text) : text;
   const parsed = compute.safeParse({ [key]: value }, { error: sentenceFor });
-  if (!parsed.success) throw refusedOverride(COMPUTE_PREFIX + key, parsed.error.issues[0]?.message ?? "is not understood");
-  const replace = (old: ComputeSpec): ComputeSpec => ({ ...old, ...parsed.data });
+  if (!parsed.success) throw refusedOverride(name, parsed.error.issues[0]?.message ?? "is not understood");
+  return parsed.data;
+}
+
+function overrideCompute(spec: ExperimentSpec, key: string, value: ComputeSpec): ExperimentSpec {
+  const replace = (old: ComputeSpec): ComputeSpec => ({ ...old, ...value });
   const tasks = Object.entries(spec.tasks).map(([name, set]) => [
     name,
     Object.hasOwn(set.compute, key) ? { ...set, compute: replace(set.compute) } : set,

@@ -15,10 +15,18 @@ export type RoutePermission =
   | { readonly on: "storage_resource"; readonly can: "use" | "write" }
   | { readonly on: "deployment"; readonly can: "administer" };
 
-/** An experiment file, raw or as {@link wrappedFile}; {@link ExperimentFileBody} reaches the handler. */
+/** An experiment file or a workflow in WfFormat, raw or as {@link wrappedFile}; {@link ExperimentFileBody} reaches the handler. */
 export const EXPERIMENT_FILE = "experiment-file";
 
 const OVERRIDES_MAX = 1000;
+/** What a workflow may ask besides its file; the meaning is checked with the file. */
+const workflowOptions = {
+  simulateWork: z
+    .number()
+    .exactOptional()
+    .describe("Of a workflow: each task sleeps for its runtime times this and writes files of their sizes times this"),
+  workflowInputs: z.string().exactOptional().describe("Of a workflow: storage:/folder with the files that no task makes"),
+};
 export const wrappedFile = z.strictObject({
   file: z.string().describe("Text of the experiment file"),
   set: z
@@ -26,11 +34,14 @@ export const wrappedFile = z.strictObject({
     .refine((values) => Object.keys(values).length <= OVERRIDES_MAX, `holds more than ${OVERRIDES_MAX} values`)
     .default({})
     .describe("Values that replace those of the file: parameter name or compute.<key> to text"),
+  ...workflowOptions,
 });
 
 export interface ExperimentFileBody {
   readonly bytes: Uint8Array;
   readonly set?: Readonly<Record<string, string>>;
+  readonly simulateWork?: number;
+  readonly workflowInputs?: string;
 }
 export const EXPERIMENT_FILE_TYPES = ["application/yaml", "application/x-yaml", "text/yaml", "application/json"] as const;
 export const JSON_TYPE = "application/json";

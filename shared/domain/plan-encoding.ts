@@ -1,6 +1,6 @@
 /** Canonical bytes of a plan: equal plans give equal bytes, so the SHA-256 over them (made by callers) names the plan. */
 import { SchedulerError } from "./error.ts";
-import { EDGES_FORMAT_VERSION, PLAN_FORMAT_VERSION, type Plan } from "./plan.ts";
+import { PLAN_FORMAT_VERSIONS, type Plan } from "./plan.ts";
 
 /** JSON in UTF-8 with the keys of every object sorted by code unit and nothing between tokens. */
 export function encodePlan(plan: Plan): Uint8Array {
@@ -19,10 +19,10 @@ export function decodePlan(bytes: Uint8Array): Plan {
     throw new SchedulerError("integrity", "a stored plan cannot be read: its bytes are not JSON", { cause });
   }
   if (!isFrame(value)) throw new SchedulerError("integrity", "a stored plan cannot be read: it has no formatVersion");
-  if (value.formatVersion !== PLAN_FORMAT_VERSION && value.formatVersion !== EDGES_FORMAT_VERSION) {
+  if (!PLAN_FORMAT_VERSIONS.includes(value.formatVersion)) {
     throw new SchedulerError(
       "version-mismatch",
-      `a stored plan has format ${value.formatVersion}, this release reads ${PLAN_FORMAT_VERSION} and ${EDGES_FORMAT_VERSION}`,
+      `a stored plan has format ${value.formatVersion}, this release reads ${PLAN_FORMAT_VERSIONS.join(", ")}`,
     );
   }
   if (!Array.isArray(value.sets)) throw new SchedulerError("integrity", "a stored plan cannot be read: it has no sets");

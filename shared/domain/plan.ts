@@ -9,9 +9,12 @@ import { PACKAGE_KINDS, type PackageKind } from "./worker.ts";
 export const PLAN_FORMAT_VERSION = 1;
 /** Of plans with explicit edges, which a release that knows only version 1 would ignore. */
 export const EDGES_FORMAT_VERSION = 2;
+/** Of plans whose tasks have files of their own each. */
+export const WORK_FORMAT_VERSION = 3;
+export const PLAN_FORMAT_VERSIONS: readonly number[] = [PLAN_FORMAT_VERSION, EDGES_FORMAT_VERSION, WORK_FORMAT_VERSION];
 
 export interface Plan {
-  readonly formatVersion: typeof PLAN_FORMAT_VERSION | typeof EDGES_FORMAT_VERSION;
+  readonly formatVersion: typeof PLAN_FORMAT_VERSION | typeof EDGES_FORMAT_VERSION | typeof WORK_FORMAT_VERSION;
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   /** Script name -> text. */
@@ -25,6 +28,28 @@ export interface Plan {
   /** Names of the compute resources that may run it; empty = any that its owner may use. */
   readonly on: readonly string[];
   readonly sets: readonly PlanSet[];
+  /** Of a workflow. */
+  readonly files?: WorkflowFiles;
+}
+
+/** Files that the tasks of a workflow name by number. */
+export interface WorkflowFiles {
+  /** Below a task's directory. */
+  readonly paths: readonly string[];
+  /** Size of each, in simulated work only. */
+  readonly bytes?: readonly number[];
+  /** Folder, ending in `/`, with those that no task makes. */
+  readonly from?: { readonly storage: string; readonly path: string };
+}
+
+/** What the tasks of a workflow's set have of their own each; entry i is task i's. */
+export interface SetWork {
+  /** Numbers of files (lists.ts). */
+  readonly inputs: string;
+  readonly outputs: string;
+  /** Program and arguments, each ended by ARGUMENT_END; absent in simulated work. */
+  readonly commands?: readonly string[];
+  readonly sleepMs?: readonly number[];
 }
 
 /** Package environments that its tasks run in. */
@@ -49,6 +74,7 @@ export interface PlanSet {
   readonly after: readonly number[];
   /** For each task the tasks of whatever set that must be COMPLETED before it, by number over all sets (lists.ts, edges.ts). */
   readonly edges?: string;
+  readonly work?: SetWork;
   readonly resources: TaskResources;
   readonly retry: RetryPolicy;
 }

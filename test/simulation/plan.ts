@@ -102,5 +102,8 @@ export const assignmentOf = (plan: Plan, lease: Lease, indices: IndexSet): Assig
   timeLimitMs: 60_000,
   diskLimitMib: 0,
   assets: [],
-  tasks: members(indices).map((index) => ({ index, number: index, parameters: [], inputs: [], outputs: [] })),
+  tasks: members(indices).map((index) => ({
+    ...{ index, number: index, parameters: [], inputs: [], outputs: [] },
+    ...{ files: [], filesListingUrl: "", filesListingSha256: "", outputFiles: [] },
+  })),
 });

@@ -170,6 +170,37 @@ describe("an input of many files", () => {
   });
 });
 
+describe("files of a task's own", () => {
+  test("lie under their names without variables, and so do outputs", async () => {
+    const script = 'cat a "sub/b c" > out/made; env | grep -c -e made -e "b c" -e sub || true';
+    const files = [inlineFile("a", "1"), server.serve("own.bin", "2")].map((file, i) => ({ ...file, path: ["a", "sub/b c"][i] ?? "" }));
+    const result = await machine.run({ script, task: { files, outputFiles: ["out/made"] } });
+    expect(result).toMatchObject({
+      outcome: "done",
+      stdout: "0\n",
+      inputs: [{ name: "a" }, { name: "sub/b c" }],
+      outputs: [{ name: "out/made", path: "out/made", inline: Buffer.from("12").toString("base64") }],
+    });
+  });
+
+  test("come by a listing when they are many, and are recorded as one", async () => {
+    const files = Array.from({ length: 300 }, (_, i) => inlineFile(`f${i}`, `${i}`));
+    const listing = server.serve(
+      "own.json",
+      JSON.stringify(files.map((f) => ({ ...f, inline: Buffer.from(f.inline).toString("base64") }))),
+    );
+    const task = { filesListingUrl: listing.url, filesListingSha256: listing.sha256 };
+    const result = await machine.run({ script: "ls | wc -l; cat f299", task });
+    expect(result).toMatchObject({ outcome: "done", stdout: "300\n299", inputs: [{ name: "files" }] });
+  });
+
+  test.each(["../x", "/tmp/x", ".airavata/script"])("have no place outside: %s", async (path) => {
+    const result = await machine.run({ script: "true", task: { files: [{ ...inlineFile("x", "1"), path }] } });
+    expect(result.outcome).toBe("staging");
+    expect((await machine.run({ script: "true", task: { outputFiles: [path] } })).outcome).toBe("staging");
+  });
+});
+
 describe("an output", () => {
   const outputs = [{ name: "OUT", path: "out" }];
 

@@ -188,7 +188,9 @@ async function runInside(
 ): Promise<Part> {
   const { hunt } = machine.tools;
   const limits = limitsOf(attempt);
-  const outputs = await prepareOutputs(attempt.task.outputs, sandbox.dir);
+  const named = await prepareOutputs(attempt.task.outputs, sandbox.dir);
+  const outputFiles = attempt.task.outputFiles.map((path) => ({ name: path, path }));
+  const outputs = [...named, ...(await prepareOutputs(outputFiles, sandbox.dir))];
   const packages = await machine.packages.ready(attempt.assignment, signal);
   const staged = await stageIn(attempt, { cache: machine.cache, dir: sandbox.dir, signal, diskBytesMax: limits.diskBytes });
   if (signal.aborted) return failedStaging("stopped: no longer wanted", staged);
@@ -198,7 +200,7 @@ async function runInside(
     own: { ...packages, ...ownVariables(attempt, sandbox, mark) },
     templates: attempt.assignment.environment,
     parameters: attempt.task.parameters,
-    files: [...staged.variables, ...outputs.map(({ name, path }) => ({ name, value: path }))],
+    files: [...staged.variables, ...named.map(({ name, path }) => ({ name, value: path }))],
   });
   let cgroup: Cgroup | undefined;
   try {

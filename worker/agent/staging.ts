@@ -4,7 +4,7 @@ import { constants } from "node:fs";
 import { type FileHandle, lstat, mkdir, open, readFile, realpath, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { INLINE_OUTPUT_BYTES_MAX, INLINE_TASK_BYTES_MAX, type InputFile, type OutputFile } from "#domain/result.ts";
-import type { File, Input, Output, Variable } from "#protocol/gen/worker.ts";
+import type { File, Input, Output, Task, Variable } from "#protocol/gen/worker.ts";
 import type { InputCache } from "./cache.ts";
 import { quoteWord } from "./environment.ts";
 import type { Attempt } from "./executor.ts";
@@ -111,14 +111,20 @@ function record(name: string, files: readonly File[]): InputFile[] {
   return [{ name, sha256: hash.digest("hex"), bytes }];
 }
 
-async function fetchListing(input: Input, tools: StagingInTools): Promise<{ files: File[]; bytesIn: number }> {
-  const path = join(tools.dir, OWN_FOLDER, `${input.name}.listing`);
-  const wanted = { sha256: input.listingSha256, bytes: LISTING_BYTES_MAX, url: input.listingUrl, atMost: true };
+interface Listing {
+  readonly name: string;
+  readonly listingUrl: string;
+  readonly listingSha256: string;
+}
+
+async function fetchListing({ name, ...listing }: Listing, tools: StagingInTools): Promise<{ files: File[]; bytesIn: number }> {
+  const path = join(tools.dir, OWN_FOLDER, `${name}.listing`);
+  const wanted = { sha256: listing.listingSha256, bytes: LISTING_BYTES_MAX, url: listing.listingUrl, atMost: true };
   try {
     const bytesIn = await tools.cache.place(wanted, path, tools.signal);
-    return { files: parseListing(await readFile(path, "utf8"), input.name), bytesIn };
+    return { files: parseListing(await readFile(path, "utf8"), name), bytesIn };
   } catch (error) {
-    if (error instanceof StagingError) throw new StagingError(`listing of input ${input.name}: ${error.message}`, { cause: error });
+    if (error instanceof StagingError) throw new StagingError(`listing of input ${name}: ${error.message}`, { cause: error });
     throw error;
   } finally {
     await rm(path, { force: true });
@@ -172,11 +178,22 @@ async function stageMany(input: Input, tools: StagingInTools): Promise<StagedIn>
   return { variables, inputs: record(name, files), bytesIn };
 }
 
+/** Files of the task alone. They are all recorded, or one digest over them. */
+async function ownFiles(task: Task, tools: StagingInTools): Promise<{ placed: Placed[]; inputs: InputFile[]; bytesIn: number }> {
+  const listing = { name: "files", listingUrl: task.filesListingUrl, listingSha256: task.filesListingSha256 };
+  const { files, bytesIn } = task.filesListingUrl === "" ? { files: task.files, bytesIn: 0 } : await fetchListing(listing, tools);
+  if (files.length > MANY_FILES_MAX) throw new StagingError(`the task's files: more than ${MANY_FILES_MAX}`);
+  const placed = files.map((file) => ({ file, what: `file ${file.path}`, place: normalizePlace(file.path, "file") }));
+  const inputs = files.length <= RECORDED_INPUTS_MAX ? files.flatMap((file) => record(file.path, [file])) : record("files", files);
+  return { placed, inputs, bytesIn };
+}
+
 /** @throws StagingError @throws MachineError */
 export async function stageIn({ assignment, task }: Attempt, tools: StagingInTools): Promise<StagedIn> {
   const variables: Variable[] = [];
-  const inputs: InputFile[] = [];
-  const placed: Placed[] = [];
+  const own = await ownFiles(task, tools);
+  const inputs: InputFile[] = [...own.inputs];
+  const placed: Placed[] = [...own.placed];
   for (const file of assignment.assets) {
     placed.push({ file, what: `asset ${file.path}`, place: normalizePlace(file.path, "asset") });
     inputs.push(...record(file.path, [file]));
@@ -197,7 +214,7 @@ export async function stageIn({ assignment, task }: Attempt, tools: StagingInToo
     tools.diskBytesMax,
   );
   try {
-    let bytesIn = await placeAll(placed, tools);
+    let bytesIn = own.bytesIn + (await placeAll(placed, tools));
     for (const input of task.inputs) {
       if (!input.many) continue;
       const staged = await stageMany(input, tools);

@@ -36,6 +36,10 @@ export function assignmentOf(lease: Lease, { plan, planHash, set, assets, tasks 
         listingSha256: i.listing?.sha256 ?? "",
       })),
       outputs: [...set.outputs],
+      files: t.own.files.map(fileOf),
+      filesListingUrl: t.own.listing?.url ?? "",
+      filesListingSha256: t.own.listing?.sha256 ?? "",
+      outputFiles: [...t.outputFiles],
     })),
   };
 }

@@ -1,5 +1,6 @@
 /** What an experiment file comes to: sets and counts, computed without writing anything. */
 import type { Capacity } from "#domain/capacity.ts";
+import { decodeLists } from "#domain/lists.ts";
 import type { Axis, Plan, PlanSet } from "#domain/plan.ts";
 import * as z from "zod";
 import { count } from "./identity.ts";
@@ -15,6 +16,9 @@ const setSummary = z.object({
   after: z.array(z.string()).readonly(),
   foreach: z.array(z.string()).readonly(),
   outputs: z.array(z.string()).readonly(),
+  /** Tasks that its tasks wait for one by one, and files that they make under names of their own: of workflows. */
+  dependencies: count,
+  outputFiles: count,
   capacity,
   timeLimitMs: count,
 });
@@ -23,6 +27,8 @@ export const planSummary = z.object({ name: z.string(), tasks: count, sets: z.ar
 export type PlanSummary = z.output<typeof planSummary>;
 
 const sizeOfAxis = (axis: Axis): number => (axis.kind === "range" ? axis.size : axis.texts.length);
+
+const lengthOf = (lists: string | undefined, tasks: number): number => (lists === undefined ? 0 : decodeLists(lists, tasks).values.length);
 
 export function summarizePlan(plan: Plan): PlanSummary {
   const nameOf = (ordinal: number): string => plan.sets[ordinal]?.name ?? "";
@@ -35,6 +41,8 @@ export function summarizePlan(plan: Plan): PlanSummary {
     after: set.after.map(nameOf),
     foreach: set.foreach.map(nameOf),
     outputs: set.outputs.map((output) => output.name),
+    dependencies: lengthOf(set.edges, set.count),
+    outputFiles: lengthOf(set.work?.outputs, set.count),
     capacity: set.resources.capacity,
     timeLimitMs: set.resources.timeLimitMs,
   });

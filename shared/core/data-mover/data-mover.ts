@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { SchedulerError } from "#domain/error.ts";
+import type { TaskPlace } from "#domain/edges.ts";
 import { taskBindings, type TaskReference } from "#domain/expansion.ts";
 import type { ExperimentId } from "#domain/id.ts";
 import { members, SEGMENT_TASKS } from "#domain/index-set.ts";
@@ -7,18 +8,25 @@ import type { Lease } from "#domain/lease.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { OutputFile } from "#domain/result.ts";
 import { locate } from "#domain/segment.ts";
+import { type TaskFiles, taskFiles, WORK_FILE } from "#domain/workflow-files.ts";
 import type { Plans } from "#core/task-scheduler/index.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { InputStore, PinnedInput } from "#ports/input-store.ts";
 import type { ObjectStore } from "#ports/object-store.ts";
 import type { Storage } from "#ports/storage.ts";
 import type { TaskStore } from "#ports/task-store.ts";
-import type { DataMover, StagedFile, StagedInput } from "./index.ts";
+import type { DataMover, StagedFile, StagedFiles, StagedInput } from "./index.ts";
 import { createResults } from "./results.ts";
 
 const URL_LIFETIME_MS = 24 * 3_600_000;
 /** Files of one input beyond which they travel as a listing object. */
 const FILES_IN_MESSAGE_MAX = 200;
+/** Bytes that the files of one input, or of one task, take of a message. */
+const FILES_BYTES_MAX = 256 * 1024;
+/** Of all tasks of a lease: a message has at most 4 MiB. */
+const FILES_OF_LEASE_BYTES_MAX = 2 * 1024 * 1024;
+/** Checksum, size and frame of a file in a message. */
+const FILE_FRAME_BYTES = 100;
 const FOLDER_ENTRIES_MAX = 10_000;
 /** A file that changes while it is read is read again. */
 const READ_TRIES = 3;
@@ -115,9 +123,14 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
     return files;
   }
 
-  async function fromOutput(output: OutputFile, path: string): Promise<StagedFile> {
+  /** What was kept inside a result becomes an object where it is too large for a message. */
+  async function fromOutput(output: OutputFile, path: string, inlineMax: number): Promise<StagedFile> {
     const { sha256, bytes } = output;
-    if (output.inline !== undefined) return { path, sha256, bytes, inline: Buffer.from(output.inline, "base64") };
+    if (output.inline !== undefined) {
+      const inline = Buffer.from(output.inline, "base64");
+      if (bytes <= inlineMax) return { path, sha256, bytes, inline };
+      await deps.objects.putIfAbsent(contentKey(sha256), inline);
+    }
     return { path, sha256, bytes, url: await deps.objects.signGet(contentKey(sha256), expiresAtMs()) };
   }
 
@@ -142,14 +155,22 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
     return found;
   }
 
-  async function reference(lease: Lease, r: TaskReference): Promise<StagedInput> {
+  async function reference(lease: Lease, r: TaskReference, inlineMax: number): Promise<StagedInput> {
     const indices = r.kind === "one" ? [r.index] : Array.from({ length: r.count }, (_, i) => i);
     const found = await outputsOf(lease, r, indices);
     const width = String(Math.max(1, found.length - 1)).length;
     const place = (number: number, file: OutputFile) =>
       r.kind === "one" ? baseName(file.path) : `${String(number).padStart(width, "0")}/${baseName(file.path)}`;
-    const files = await Promise.all(found.map(({ number, file }) => fromOutput(file, place(number, file))));
-    if (files.length <= FILES_IN_MESSAGE_MAX) return { name: r.name, many: r.kind === "all", files };
+    const files = await Promise.all(
+      found.map(({ number, file }) => fromOutput(file, place(number, file), r.kind === "one" ? inlineMax : FILES_BYTES_MAX)),
+    );
+    return { name: r.name, many: r.kind === "all", ...(await listed(files, FILES_BYTES_MAX)) };
+  }
+
+  /** As they are while they are few and small, else as a listing: an assignment is one message. */
+  async function listed(files: readonly StagedFile[], bytesMax: number): Promise<StagedFiles> {
+    const bytes = files.reduce((sum, f) => sum + FILE_FRAME_BYTES + f.path.length + (f.url?.length ?? 0) + (f.inline?.length ?? 0), 0);
+    if (files.length <= FILES_IN_MESSAGE_MAX && bytes <= bytesMax) return { files };
     const listing = Buffer.from(
       JSON.stringify(
         files.map((f) => ({
@@ -163,7 +184,50 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
     );
     const sha256 = sha256Of(listing);
     await deps.objects.putIfAbsent(contentKey(sha256), listing);
-    return { name: r.name, many: true, files: [], listing: { url: await deps.objects.signGet(contentKey(sha256), expiresAtMs()), sha256 } };
+    return { files: [], listing: { url: await deps.objects.signGet(contentKey(sha256), expiresAtMs()), sha256 } };
+  }
+
+  /** Files of one task of a workflow, under their names. `committed` gives the outputs of a task by path. */
+  async function ownFiles(
+    lease: Lease,
+    plan: Plan,
+    task: TaskFiles,
+    committed: (at: TaskPlace) => Promise<ReadonlyMap<string, OutputFile>>,
+  ): Promise<StagedFile[]> {
+    const work = Buffer.from(task.work);
+    const files: StagedFile[] = [{ path: WORK_FILE, sha256: sha256Of(work), bytes: work.length, inline: work }];
+    for (const { path, from } of task.inputs) {
+      if (from === undefined) {
+        const folder = plan.files?.from;
+        // In simulated work the task makes these itself.
+        if (folder !== undefined) files.push(await fromStorage(lease.key.experiment, folder.storage, folder.path + path, path));
+        continue;
+      }
+      const output = (await committed(from)).get(path);
+      if (output === undefined) throw new SchedulerError("integrity", `task ${from.task} of set ${from.set} has no committed file ${path}`);
+      files.push(await fromOutput(output, path, FILES_BYTES_MAX));
+    }
+    return files;
+  }
+
+  /** Outputs of single tasks by path, each result read once for a lease. */
+  function committedOutputs(experiment: ExperimentId): (at: TaskPlace) => Promise<ReadonlyMap<string, OutputFile>> {
+    const leases = new Map<string, ReturnType<typeof results.leases>>();
+    const found = new Map<string, Promise<ReadonlyMap<string, OutputFile>>>();
+    async function read({ set, task }: TaskPlace): Promise<ReadonlyMap<string, OutputFile>> {
+      const { segment, index } = locate(task);
+      const name = `${set}/${segment}`;
+      const reading = leases.get(name) ?? results.leases({ experiment, set, segment });
+      leases.set(name, reading);
+      const result = await results.completed(await reading, index);
+      return new Map(result?.outputs.map((o) => [o.path, o]));
+    }
+    return (at) => {
+      const name = `${at.set}/${at.task}`;
+      const known = found.get(name) ?? read(at);
+      found.set(name, known);
+      return known;
+    };
   }
 
   /** Tasks of a lease often share an input (a barrier, a constant file): each is resolved once. */
@@ -178,8 +242,11 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
       cache.set(key, known);
       return known;
     };
+    const committed = committedOutputs(lease.key.experiment);
+    const all = members(tasks);
+    const bytesMax = Math.min(FILES_BYTES_MAX, Math.floor(FILES_OF_LEASE_BYTES_MAX / all.length));
     const assets = (await Promise.all(plan.assets.map((a) => assetFiles(lease.key.experiment, a)))).flat();
-    const staged = members(tasks).map(async (index) => {
+    const staged = all.map(async (index) => {
       const number = lease.key.segment * SEGMENT_TASKS + index;
       const bindings = taskBindings(plan, lease.key.set, number);
       const inputs = await Promise.all([
@@ -191,10 +258,14 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
           })),
         ),
         ...bindings.references.map((r) =>
-          resolve(`r ${r.name} ${r.set} ${r.output} ${r.kind === "one" ? r.index : "all"}`, () => reference(lease, r)),
+          resolve(`r ${r.name} ${r.set} ${r.output} ${r.kind === "one" ? r.index : "all"}`, () =>
+            reference(lease, r, bytesMax / bindings.references.length),
+          ),
         ),
       ]);
-      return { index, number, parameters: bindings.texts, inputs };
+      const files = taskFiles(plan, lease.key.set, number);
+      const own = files === undefined ? { files: [] } : await listed(await ownFiles(lease, plan, files, committed), bytesMax);
+      return { index, number, parameters: bindings.texts, inputs, own, outputFiles: files?.outputs ?? [] };
     });
     return { plan, planHash, set, assets, tasks: await Promise.all(staged) };
   }

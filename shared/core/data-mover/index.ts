@@ -25,13 +25,16 @@ export interface StagedFile {
   readonly inline?: Uint8Array;
 }
 
-export interface StagedInput {
+/** Files or, where they are too much for a message, one that lists them. */
+export interface StagedFiles {
+  readonly files: readonly StagedFile[];
+  readonly listing?: { readonly url: string; readonly sha256: string };
+}
+
+export interface StagedInput extends StagedFiles {
   readonly name: string;
   /** A folder of files under index names. */
   readonly many: boolean;
-  readonly files: readonly StagedFile[];
-  /** Instead of `files` when they are too many for a message. */
-  readonly listing?: { readonly url: string; readonly sha256: string };
 }
 
 export interface StagedTask {
@@ -39,6 +42,9 @@ export interface StagedTask {
   readonly number: number;
   readonly parameters: readonly { readonly name: string; readonly value: string }[];
   readonly inputs: readonly StagedInput[];
+  /** Of a workflow: placed under their own names, without variables. */
+  readonly own: StagedFiles;
+  readonly outputFiles: readonly string[];
 }
 
 export interface StagedLease {

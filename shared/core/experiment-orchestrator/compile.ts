@@ -9,6 +9,7 @@ import { axisSize } from "#domain/expansion.ts";
 import { type Axis, type Binding, type OutputReference, PLAN_FORMAT_VERSION, type Plan, type PlanSet } from "#domain/plan.ts";
 import type { ExperimentSpec, TaskSetSpec } from "#domain/spec.ts";
 import { suggestName } from "#domain/suggestion.ts";
+import type { WorkflowSpec } from "#domain/workflow.ts";
 import { orderSets, type Parents, resolveParents } from "./graph.ts";
 import { DEFAULT_EXPERIMENT_NAME, TASK_VALUES_BYTES_MAX, TASKS_MAX, thousands } from "./limits.ts";
 import { checkCompute, checkRetry, compileResources, compileRetry } from "./resources.ts";
@@ -23,6 +24,7 @@ import {
   variableNameProblem,
 } from "./validation.ts";
 import { checkAxes, interpretValue, type Meaning } from "./values.ts";
+import { compileWorkflow } from "./workflow.ts";
 
 const SUBJECT = "the experiment is refused";
 
@@ -30,7 +32,11 @@ const SUBJECT = "the experiment is refused";
  * Compiles a spec. Errors: {@link SchedulerError} `invalid-input`, or `too-large` when only limits are broken, with a
  * complaint for each place. The result holds the scripts in use only, and sets in an order with parents first.
  */
-export function compilePlan(spec: ExperimentSpec): Plan {
+export function compilePlan(spec: ExperimentSpec | WorkflowSpec): Plan {
+  return "kind" in spec ? compileWorkflow(spec) : compileExperiment(spec);
+}
+
+function compileExperiment(spec: ExperimentSpec): Plan {
   const complaints = createComplaints(spec.locate);
   checkSizes(spec, complaints);
   complaints.throwIfAny(SUBJECT);

@@ -6,7 +6,7 @@ import { type ExperimentId, ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
 import { encodePlan } from "#domain/plan-encoding.ts";
 import { segmentsFor } from "#domain/segment.ts";
-import { planKey, type TaskScheduler } from "#core/task-scheduler/index.ts";
+import { PLAN_BYTES_MAX, planKey, type TaskScheduler } from "#core/task-scheduler/index.ts";
 import type { ExperimentOrchestrator, RetryChoice } from "./index.ts";
 import { findExperiment, ordinalOf } from "./look.ts";
 import type { OrchestratorDeps } from "./orchestrator.ts";
@@ -27,6 +27,11 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
 
   const create: ExperimentOrchestrator["create"] = async ({ owner, plan, priority, id }) => {
     const bytes = encodePlan(plan);
+    if (bytes.length > PLAN_BYTES_MAX)
+      throw new SchedulerError(
+        "too-large",
+        `the plan has ${bytes.length} bytes, at most ${PLAN_BYTES_MAX}: make several experiments of it`,
+      );
     const planHash = createHash("sha256").update(bytes).digest("hex");
     await deps.objects.putIfAbsent(planKey(planHash), bytes);
     const segments = plan.sets.map((s) => segmentsFor(s.count));

@@ -44,3 +44,21 @@ export const DEFAULT_BACKOFF_MS = 5 * MILLISECONDS_PER.second;
 
 /** `10000000` as `10,000,000`. */
 export const thousands = (n: number | bigint): string => n.toString().replace(/\B(?=(\d{3})+$)/g, ",");
+
+/** Files that one task of a workflow reads, or makes. */
+export const WORKFLOW_TASK_FILES_MAX = 20_000;
+/** Their paths together: they travel with the task. */
+export const WORKFLOW_TASK_PATHS_BYTES_MAX = 1024 * 1024;
+/** Program and arguments: the kernel takes some 2 MB, environment included. */
+export const COMMAND_BYTES_MAX = 1024 * 1024;
+export const SIMULATE_FACTOR_MAX = 1000;
+export const SIMULATED_TASK_BYTES_MAX = 64 * 1024 ** 3;
+export const SIMULATED_SLEEP_MS_MAX = 7 * MILLISECONDS_PER.day;
+/** Of all tasks together. */
+export const SIMULATED_BYTES_MAX = 1024 ** 4;
+export const SIMULATED_MS_MAX = 10 * 365 * MILLISECONDS_PER.day;
+export const SIMULATED_MEMORY_GIB = 0.0625;
+/** An attempt of a workflow's task gets twice its recorded runtime, and at least this. */
+export const WORKFLOW_TIME_SECONDS_MIN = 3600;
+/** A recorded peak is what it was once: others may need somewhat more. */
+export const RECORDED_MEMORY_ROOM = 1.5;

@@ -34,7 +34,7 @@ async function listOutputs(
   const items: OutputView[] = [];
   const cursor = await walk(look, filter.set, filter.cursor, async (set, n) => {
     const planSet = look.plan.sets[set] as PlanSet;
-    if (planSet.outputs.length === 0) return true;
+    if (planSet.outputs.length === 0 && planSet.work === undefined) return true;
     if (items.length >= filter.limit) return false;
     const { segment, index } = locate(n);
     const { leases } = await look.segment(set, segment);

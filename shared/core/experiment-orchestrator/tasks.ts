@@ -1,7 +1,7 @@
 /** Tasks: derived from plan, segments, open leases and results. */
+import { edgesOf } from "#domain/edges.ts";
 import { type Experiment, isTerminal, type TaskSet } from "#domain/experiment.ts";
 import { parentIndex, taskBindings } from "#domain/expansion.ts";
-import type { ExperimentId } from "#domain/id.ts";
 import { hasIndex } from "#domain/index-set.ts";
 import type { Lease } from "#domain/lease.ts";
 import type { Plan, PlanSet } from "#domain/plan.ts";
@@ -38,19 +38,21 @@ function phaseOf(phases: Phases | undefined, index: number): TaskState {
   return hasIndex(phases.stagingOut, index) ? "STAGING_OUT" : "RUNNING";
 }
 
-/** WAITING: for other tasks. A barrier is told by its parents' sums, a foreach by the parent's segment. */
-async function waitsForParents(
-  deps: OrchestratorDeps,
-  sets: readonly TaskSet[],
-  planSet: PlanSet,
-  number: number,
-  experiment: ExperimentId,
-): Promise<boolean> {
+/** WAITING: for other tasks. A barrier is told by its parents' sums, a foreach or an edge by the parent's segment. */
+async function waitsForParents(deps: OrchestratorDeps, look: Look, ordinal: number, number: number): Promise<boolean> {
+  const { plan, sets } = look;
+  const experiment = look.e.id;
+  const planSet = plan.sets[ordinal] as PlanSet;
   if (planSet.after.some((p) => sets[p]?.done !== sets[p]?.count)) return true;
   const at = locate(parentIndex(planSet, number));
   for (const set of planSet.foreach) {
     const s = await deps.tasks.readSegment({ experiment, set, segment: at.segment });
     if (s === undefined || !hasIndex(s.done, at.index)) return true;
+  }
+  for (const { set, task } of edgesOf(plan)?.parentsOf(ordinal, number) ?? []) {
+    const { segment, index } = locate(task);
+    const { s } = await look.segment(set, segment);
+    if (s === undefined || !hasIndex(s.done, index)) return true;
   }
   return false;
 }
@@ -73,8 +75,7 @@ async function taskView(deps: OrchestratorDeps, look: Look, ordinal: number, num
   const { s, leases } = await look.segment(ordinal, segment);
   const found = stateOf(look.e, look.sets[ordinal] as TaskSet, s, leases, index);
   let state = typeof found === "string" ? found : phaseOf(await look.phases(found), index);
-  if (typeof found === "string" && state === "QUEUED" && (await waitsForParents(deps, look.sets, planSet, number, look.e.id)))
-    state = "WAITING";
+  if (typeof found === "string" && state === "QUEUED" && (await waitsForParents(deps, look, ordinal, number))) state = "WAITING";
   const attempts = leases.filter((l) => hasIndex(l.failed, index)).length;
   return {
     task: `${planSet.name}/${number}`,
@@ -119,6 +120,11 @@ async function taskDetail(deps: OrchestratorDeps, e: Experiment, set: string, nu
     };
   });
   const name = (p: number) => look.plan.sets[p]?.name ?? "";
-  const dependsOn = [...planSet.foreach.map((p) => `${name(p)}/${parentIndex(planSet, number)}`), ...planSet.after.map(name)];
+  const explicit = edgesOf(look.plan)?.parentsOf(ordinal, number) ?? [];
+  const dependsOn = [
+    ...planSet.foreach.map((p) => `${name(p)}/${parentIndex(planSet, number)}`),
+    ...planSet.after.map(name),
+    ...explicit.map((p) => `${name(p.set)}/${p.task}`),
+  ];
   return { ...(await taskView(deps, look, ordinal, number)), dependsOn, history };
 }

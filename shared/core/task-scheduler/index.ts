@@ -15,7 +15,7 @@ import { createSettlement, type Settlement } from "./settlement.ts";
 
 export type { Batch } from "./fold.ts";
 export type { Hint, PassReport } from "./pass.ts";
-export { createPlans, type Plans, planKey } from "./plans.ts";
+export { createPlans, PLAN_BYTES_MAX, type Plans, planKey } from "./plans.ts";
 export type { SettleReport, SettleRequest } from "./settlement.ts";
 
 export interface TaskScheduler extends Settlement {

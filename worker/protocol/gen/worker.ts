@@ -157,6 +157,15 @@ export interface Task {
   parameters: Variable[];
   inputs: Input[];
   outputs: Output[];
+  /**
+   * Files of this task alone, staged into its directory without a variable; instead of them, when they would be too large, a
+   * listing as that of Input.
+   */
+  files: File[];
+  filesListingUrl: string;
+  filesListingSha256: string;
+  /** Paths of outputs without a variable: each is its own name. */
+  outputFiles: string[];
 }
 
 export interface Variable {
@@ -1436,7 +1445,17 @@ export const Assignment: MessageFns<Assignment> = {
 };
 
 function createBaseTask(): Task {
-  return { index: 0, number: 0, parameters: [], inputs: [], outputs: [] };
+  return {
+    index: 0,
+    number: 0,
+    parameters: [],
+    inputs: [],
+    outputs: [],
+    files: [],
+    filesListingUrl: "",
+    filesListingSha256: "",
+    outputFiles: [],
+  };
 }
 
 export const Task: MessageFns<Task> = {
@@ -1455,6 +1474,18 @@ export const Task: MessageFns<Task> = {
     }
     for (const v of message.outputs) {
       Output.encode(v!, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.files) {
+      File.encode(v!, writer.uint32(482).fork()).join();
+    }
+    if (message.filesListingUrl !== "") {
+      writer.uint32(490).string(message.filesListingUrl);
+    }
+    if (message.filesListingSha256 !== "") {
+      writer.uint32(498).string(message.filesListingSha256);
+    }
+    for (const v of message.outputFiles) {
+      writer.uint32(506).string(v!);
     }
     return writer;
   },
@@ -1510,6 +1541,38 @@ export const Task: MessageFns<Task> = {
             }
 
             message.outputs.push(Output.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 60: {
+            if (tag !== 482) {
+              break;
+            }
+
+            message.files.push(File.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 61: {
+            if (tag !== 490) {
+              break;
+            }
+
+            message.filesListingUrl = reader.string();
+            continue;
+          }
+          case 62: {
+            if (tag !== 498) {
+              break;
+            }
+
+            message.filesListingSha256 = reader.string();
+            continue;
+          }
+          case 63: {
+            if (tag !== 506) {
+              break;
+            }
+
+            message.outputFiles.push(reader.string());
             continue;
           }
         }
