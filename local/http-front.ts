@@ -6,10 +6,11 @@
  */
 import { isUtf8 } from "node:buffer";
 import { randomUUID } from "node:crypto";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse, STATUS_CODES } from "node:http";
 import type { AddressInfo } from "node:net";
-import { Readable } from "node:stream";
+import { type Duplex, Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { makeProblem, PROBLEM_CONTENT_TYPE } from "#api/problem.ts";
 import type { Logger } from "#ports/logger.ts";
 import type { APIGatewayProxyEventV2, APIGatewayProxyStructuredResultV2 } from "aws-lambda";
 
@@ -168,6 +169,23 @@ async function answerOne(options: HttpFrontOptions, request: IncomingMessage, re
   sendResult(response, await options.handler(eventOf(request, body)));
 }
 
+/** What Node could not even read: a head beyond the limit, or something that is not HTTP. */
+function refuseUnread(error: Error & { readonly code?: string }, socket: Duplex): void {
+  if (error.code === "ECONNRESET" || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const problem = makeProblem({ code: error.code === "HPE_HEADER_OVERFLOW" ? "header-too-large" : "invalid-input" });
+  const body = JSON.stringify(problem);
+  const head = [
+    `HTTP/1.1 ${problem.status} ${STATUS_CODES[problem.status]}`,
+    `content-type: ${PROBLEM_CONTENT_TYPE}`,
+    `content-length: ${Buffer.byteLength(body)}`,
+    "connection: close",
+  ];
+  socket.end(`${head.join("\r\n")}\r\n\r\n${body}`);
+}
+
 export function createHttpFront(options: HttpFrontOptions, logger: Logger): HttpFront {
   const limits = {
     maxHeaderSize: HEADER_BYTES_MAX,
@@ -182,6 +200,7 @@ export function createHttpFront(options: HttpFrontOptions, logger: Logger): Http
       else refuse(request, response, { status: 500, message: "Internal Server Error" });
     });
   });
+  server.on("clientError", refuseUnread);
   server.maxConnections = CONNECTIONS_MAX;
   server.setTimeout(SILENCE_LIMIT_MS);
   return {

@@ -5,6 +5,9 @@ import { RESULT_BYTES_MAX } from "./limits.ts";
 
 type HttpEventHandler = (event: APIGatewayProxyEventV2) => Promise<APIGatewayProxyStructuredResultV2>;
 
+/** Methods that a Request refuses to have; no address takes them, and the application answers so. */
+const UNSPEAKABLE: ReadonlySet<string> = new Set(["CONNECT", "TRACE", "TRACK"]);
+
 function requestOf(event: APIGatewayProxyEventV2): Request {
   const { method } = event.requestContext.http;
   const query = event.rawQueryString === "" ? "" : `?${event.rawQueryString}`;
@@ -16,7 +19,7 @@ function requestOf(event: APIGatewayProxyEventV2): Request {
   headers.delete("content-length");
   const hasBody = event.body !== undefined && method !== "GET" && method !== "HEAD";
   const body = hasBody ? Buffer.from(event.body ?? "", event.isBase64Encoded ? "base64" : "utf8") : null;
-  return new Request(url, { method, headers, body });
+  return new Request(url, { method: UNSPEAKABLE.has(method.toUpperCase()) ? "UNSUPPORTED" : method, headers, body });
 }
 
 /** `undefined` when there is more than {@link RESULT_BYTES_MAX}. */

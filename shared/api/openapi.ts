@@ -76,6 +76,7 @@ function responsesOf(route: Route): object {
       : { [success.bytes]: { schema: { type: "string", contentEncoding: "binary" } } };
   const byStatus = new Map<number, string[]>();
   const refusals: readonly ProblemCode[] = [
+    "header-too-large",
     ...(route.permission === "public" && route.method === "GET" ? [] : (["rate-limited"] as const)),
     ...(route.body === undefined ? [] : (["unsupported-media-type"] as const)),
     ...(route.idempotent ? (["idempotency-in-progress", "idempotency-mismatch"] as const) : []),

@@ -22,6 +22,7 @@ export const PROBLEMS = {
   "idempotency-in-progress": { status: 409, title: "The first request with this idempotency key is still running. Try again shortly." },
   "too-large": { status: 413, title: "That is too large." },
   "unsupported-media-type": { status: 415, title: "This content type is not taken here." },
+  "header-too-large": { status: 431, title: "Address and headers of the request are too long together." },
   "rate-limited": { status: 429, title: "Too many requests from this account. Wait as long as Retry-After says, then try again." },
   "idempotency-mismatch": { status: 422, title: "This idempotency key was used for another request." },
   "version-mismatch": { status: 426, title: "Client and server do not understand each other. Update the older one." },
@@ -112,11 +113,12 @@ const KIND_OF_STATUS: ReadonlyMap<number, ErrorKind> = new Map<number, ErrorKind
   [415, "invalid-input"],
   [422, "conflict"],
   [426, "version-mismatch"],
+  [431, "too-large"],
 ]);
 
 const isErrorKind = (code: string): code is ErrorKind =>
   code in PROBLEMS &&
-  !["internal", "method-not-allowed", "unsupported-media-type", "rate-limited"].includes(code) &&
+  !["internal", "method-not-allowed", "unsupported-media-type", "header-too-large", "rate-limited"].includes(code) &&
   !code.startsWith("idempotency-");
 
 /** Reads an answer that was not a success; also one that some proxy on the way wrote. */

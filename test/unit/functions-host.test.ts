@@ -49,6 +49,22 @@ describe("HTTP", () => {
     expect(event?.requestContext.http.method).toBe("POST");
   });
 
+  it("answers methods that no request of the web can have, and heads that are too long, with problems", async () => {
+    await using host = await started(httpOf(createLambdaHandler(createHttpApp(createFakeHttp().deps))));
+    const ask = (method: string, path: string): Promise<{ status: number | undefined; code: string }> =>
+      new Promise((answered, fail) => {
+        const sent = request(`${host.url}${path}`, { method }, async (response) => {
+          let text = "";
+          for await (const chunk of response) text += chunk;
+          answered({ status: response.statusCode, code: (JSON.parse(text) as { readonly code: string }).code });
+        });
+        sent.on("error", fail).end();
+      });
+    expect(await ask("TRACE", "/v1/me")).toEqual({ status: 405, code: "method-not-allowed" });
+    expect(await ask("TRACE", "/nothing")).toEqual({ status: 404, code: "not-found" });
+    expect(await ask("GET", `/v1/me?x=${"y".repeat(20_000)}`)).toEqual({ status: 431, code: "header-too-large" });
+  });
+
   it("carries the application, experiments and all", async () => {
     const fake = createFakeHttp();
     await using host = await started(httpOf(createLambdaHandler(createHttpApp(fake.deps))));
