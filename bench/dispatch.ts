@@ -88,7 +88,7 @@ async function registerWorkers(
 }
 
 /** One batch after the other until `signal` aborts, as an event source does. */
-async function consume(
+export async function consume(
   { queue }: Engine,
   name: string,
   handle: (bodies: readonly string[]) => Promise<unknown>,

@@ -5,22 +5,28 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createDynamoClient, createDynamoTable, type DynamoTable, type Write } from "#adapters/dynamodb/client.ts";
+import { type CapacityCounter, createDynamoClient, createDynamoTable, type DynamoTable, type Write } from "#adapters/dynamodb/client.ts";
+import { createDynamoCostStore } from "#adapters/dynamodb/cost-store.ts";
 import { createTable } from "#adapters/dynamodb/table.ts";
 import { createDynamoTaskStore } from "#adapters/dynamodb/task-store.ts";
 import { createDynamoWorkerStore } from "#adapters/dynamodb/worker-store.ts";
 import { openFileObjectStore } from "#adapters/file/object-store.ts";
+import { createMeteredMessageQueue } from "#adapters/metered/message-queue.ts";
+import { createMeteredObjectStore } from "#adapters/metered/object-store.ts";
 import { createPinoLogger } from "#adapters/pino/logger.ts";
 import { openSqliteMessageQueue } from "#adapters/sqlite/message-queue.ts";
 import { createSystemClock } from "#adapters/system/clock.ts";
 import { createSystemRandom } from "#adapters/system/random.ts";
+import { createAsyncScope } from "#adapters/system/scope.ts";
 import { parseExperimentFile } from "#api/experiment-file.ts";
+import { createMeter, type Setting } from "#core/costs/index.ts";
 import { createResults } from "#core/data-mover/index.ts";
 import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
 import { createPlans, createTaskScheduler, type Hint } from "#core/task-scheduler/index.ts";
 import { createWorkerLifecycle, dispatchMessage, dispatchQueue } from "#core/worker-lifecycle/index.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
+import type { Plan } from "#domain/plan.ts";
 import { decodePlan } from "#domain/plan-encoding.ts";
 import { startDynoxide } from "#local/dynoxide.ts";
 
@@ -55,20 +61,28 @@ export async function openEngine() {
     credentials: { accessKeyId: "local", secretAccessKey: "local" },
   });
   await createTable(client, TABLE);
-  const onCapacity = (used: { readUnits: number; writeUnits: number }) => {
-    counts.readUnits += used.readUnits;
-    counts.writeUnits += used.writeUnits;
+  const onCapacity: CapacityCounter = ({ readUnits, writeUnits, payers }) => {
+    counts.readUnits += readUnits;
+    counts.writeUnits += writeUnits;
+    meter.add("read-units", readUnits, payers);
+    meter.add("write-units", writeUnits, payers);
   };
   const table = counted(createDynamoTable({ client, table: TABLE, clock, random, onCapacity }), counts);
+  const costs = createDynamoCostStore(table);
+  const meter = createMeter({ store: costs, scope: createAsyncScope<Setting>(), clock, random, logger });
   const signingKey = random.bytes(SIGNING_KEY_BYTES);
-  const objects = await openFileObjectStore({ folder: join(folder, "objects"), baseUrl: "http://127.0.0.1", signingKey, clock });
-  const queue = await openSqliteMessageQueue({ file: join(folder, "queue.db"), clock });
+  const files = await openFileObjectStore({ folder: join(folder, "objects"), baseUrl: "http://127.0.0.1", signingKey, clock });
+  const objects = createMeteredObjectStore(files, meter);
+  const messages = await openSqliteMessageQueue({ file: join(folder, "queue.db"), clock });
+  const queue = createMeteredMessageQueue(messages, meter);
   return {
     clock,
     random,
     logger,
+    meter,
     objects,
     queue,
+    costs,
     tasks: createDynamoTaskStore(table),
     workers: createDynamoWorkerStore(table),
     owner: makeId("user", clock.now(), random.bytes(ID_RANDOM_BYTES)),
@@ -79,7 +93,7 @@ export async function openEngine() {
       return taken;
     },
     async [Symbol.asyncDispose](): Promise<void> {
-      await queue.close();
+      await messages.close();
       client.destroy();
       await database.stop();
       await rm(folder, { recursive: true, force: true });
@@ -144,9 +158,11 @@ tasks:
       I: 1..${tasks}
 `);
 
+export const planSweep = (tasks: number): Plan => compilePlan(parseExperimentFile(sweepFile(tasks)));
+
 /** From the bytes of the file to an experiment that runs. */
 export async function submitSweep(e: Engine, { orchestrator }: Pick<ReturnType<typeof openRooms>, "orchestrator">, tasks: number) {
-  const plan = compilePlan(parseExperimentFile(sweepFile(tasks)));
+  const plan = planSweep(tasks);
   const { id } = await orchestrator.create({ owner: e.owner, plan, priority: 0 });
   return { plan, experiment: await orchestrator.submit(id) };
 }

@@ -1,5 +1,6 @@
 /** `npm run bench -- <name> [options]`: measures this machine; docs/BENCH.md says what and how. */
 import { parseArgs } from "node:util";
+import { benchCost } from "./cost.ts";
 import { benchDispatch } from "./dispatch.ts";
 import { benchLatency } from "./latency.ts";
 import { benchSubmit } from "./submit.ts";
@@ -7,13 +8,14 @@ import { benchSubmit } from "./submit.ts";
 const USAGE = `npm run bench -- submit [--runs 21]
 npm run bench -- dispatch [--tasks 1000000] [--workers 32] [--slots 64] [--prefetch 400]
 npm run bench -- latency [--runs 100]
+npm run bench -- cost [--tasks 50000]
 `;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     runs: { type: "string" },
-    tasks: { type: "string", default: "1000000" },
+    tasks: { type: "string" },
     workers: { type: "string", default: "32" },
     slots: { type: "string", default: "64" },
     prefetch: { type: "string", default: "400" },
@@ -31,8 +33,14 @@ function count(name: keyof typeof LIMITS, without = ""): number {
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   submit: () => benchSubmit({ runs: count("runs", "21") }),
   latency: () => benchLatency({ runs: count("runs", "100") }),
+  cost: () => benchCost({ tasks: count("tasks", "50000") }),
   dispatch: () =>
-    benchDispatch({ tasks: count("tasks"), workers: count("workers"), slots: count("slots"), prefetchPercent: count("prefetch") }),
+    benchDispatch({
+      tasks: count("tasks", "1000000"),
+      workers: count("workers"),
+      slots: count("slots"),
+      prefetchPercent: count("prefetch"),
+    }),
 };
 
 const bench = BENCHES[positionals[0] ?? ""];

@@ -1,5 +1,6 @@
 /** Changing experiments: turning them, editing what they may use, running failures again. */
 import { randomUUID } from "node:crypto";
+import type { BudgetSpec } from "#domain/budget.ts";
 import type { FailureCause } from "#domain/plan.ts";
 import { EXIT } from "./exit-code.ts";
 import { readExperimentId, readTaskName } from "./experiment-id.ts";
@@ -21,8 +22,18 @@ export const turns =
     return EXIT.done;
   };
 
-export async function edit(session: Session, { priority, weight }: { priority?: number; weight?: number }, args: Args): Promise<number> {
-  const body = { ...(priority === undefined ? {} : { priority }), ...(weight === undefined ? {} : { weight }) };
+export interface EditOptions {
+  readonly priority?: number;
+  readonly weight?: number;
+  readonly budget?: BudgetSpec | null;
+}
+
+export async function edit(session: Session, { priority, weight, budget }: EditOptions, args: Args): Promise<number> {
+  const body = {
+    ...(priority === undefined ? {} : { priority }),
+    ...(weight === undefined ? {} : { weight }),
+    ...(budget === undefined ? {} : { budget }),
+  };
   const request = { params: { id: readExperimentId(args[0]) }, body, idempotencyKey: randomUUID(), signal: session.signal };
   const summary = await (await connect(session)).call("editExperiment", request);
   session.output.result(summary, () => [`${summary.id}  ${summary.status}  priority ${summary.priority}, weight ${summary.weight}`]);

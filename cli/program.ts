@@ -1,4 +1,5 @@
 /** The tree of commands, their options, and nothing of what they do. */
+import { BUDGET_KEYS, type BudgetSpec } from "#domain/budget.ts";
 import { FAILURE_CAUSES } from "#domain/plan.ts";
 import { TASK_STATES } from "#domain/task.ts";
 import { Argument, type Command, InvalidArgumentError, Option } from "commander";
@@ -44,6 +45,16 @@ function readOverride(text: string, before: Readonly<Record<string, string>> | u
 
 const readCompute = (text: string): Readonly<Record<string, string>> =>
   text.split(",").reduce((before, part) => readOverride(`compute.${part}`, before), {});
+
+/** `null`: none. */
+function readBudget(text: string): BudgetSpec | null {
+  if (text === "none") return null;
+  const limits = text.split(",").map((part) => part.split("="));
+  const isOne = ([key = "", value = "", ...rest]: readonly string[]): boolean =>
+    BUDGET_KEYS.some((k) => k === key) && Number(value) > 0 && rest.length === 0;
+  if (!limits.every(isOne)) throw new InvalidArgumentError("expects none, or limits such as usd=0.5,core_hours=10,tasks=1000.");
+  return Object.fromEntries(limits.map(([key, value]) => [key, Number(value)]));
+}
 
 function readWithout(text: string): Readonly<Record<string, string>> {
   const lists = text.split(",");
@@ -125,7 +136,8 @@ function addExperiment(experiment: Command, around: Surroundings): void {
   leaf(retry, around, async () => (await control()).retry);
   const edit = add("edit <id>", "change how an experiment stands against others while it runs")
     .option("--priority <n>", "-100 to 100; larger first among your own", toNumber)
-    .option("--weight <n>", "1 to 1000; share against other experiments", toNumber);
+    .option("--weight <n>", "1 to 1000; share against other experiments", toNumber)
+    .option("--budget <limits>", "usd=0.5,core_hours=10,tasks=1000 (any of them), or none", readBudget);
   leaf(edit, around, async () => (await control()).edit);
   leaf(add("resubmit <id>", "start a new experiment with the same plan"), around, async () =>
     (await control()).turns("resubmitExperiment"),

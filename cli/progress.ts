@@ -1,4 +1,5 @@
 /** An experiment's progress as lines: pure. */
+import { BUDGET_KEYS } from "#domain/budget.ts";
 import type { ExperimentViewAnswer } from "#api/schema/experiment-view.ts";
 import { clean, type Output, showCount, showDuration, type Style } from "./output.ts";
 
@@ -72,7 +73,17 @@ export function describe(
     pace.perSecond === undefined || hasEnded(view) ? "" : `  ${pace.perSecond.toFixed(1)} tasks/s${remaining(view, pace.perSecond)}`;
   const style = STATE_STYLES[view.status];
   const state = style === undefined ? view.status : look.style(style, view.status);
-  return [`${clean(view.name)}  ${view.id}  ${state}  ${took}${rate}`, ...view.sets.map((set) => setLine(set, nameWidth, look))];
+  const heading = `${clean(view.name)}  ${view.id}  ${state}  ${took}${rate}`;
+  return [heading, ...view.sets.map((set) => setLine(set, nameWidth, look)), ...budgetLines(view, look)];
+}
+
+const amount = (n: number): string => String(Number(n.toPrecision(4)));
+
+function budgetLines({ budget }: View, { style }: Look): string[] {
+  if (budget === undefined) return [];
+  const { limits, spent, held } = budget;
+  const used = BUDGET_KEYS.flatMap((key) => (limits[key] === undefined ? [] : [`${amount(spent[key])} of ${limits[key]} ${key}`]));
+  return [`  budget: ${used.join(", ")}`, ...(held === undefined ? [] : [style("yellow", `  held: ${held.advice}`)])];
 }
 
 function remaining(view: View, perSecond: number): string {

@@ -3,6 +3,7 @@ import { readExperiment } from "#api/experiment-source.ts";
 import type { ExperimentSummary, ExperimentViewAnswer, TaskDetailAnswer, TaskViewAnswer } from "#api/schema/experiment-view.ts";
 import { summarizePlan } from "#api/schema/plan-summary.ts";
 import type { AttemptView, ExperimentView, TaskDetail, TaskView } from "#core/experiment-orchestrator/index.ts";
+import { type Budget, budgetOf } from "#domain/budget.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { type Experiment, type ExperimentState, isTerminal } from "#domain/experiment.ts";
 import { type ExperimentId, ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
@@ -53,6 +54,7 @@ const viewOf = (v: ExperimentView): ExperimentViewAnswer => ({
   createdAtMs: v.createdAtMs,
   ...timesOf(v),
   labels: { ...v.labels },
+  ...(v.budget === undefined ? {} : { budget: v.budget }),
   sets: v.sets.map(({ set, total, done, failed, skipped, leased }) => ({ set, total, done, failed, skipped, leased })),
 });
 
@@ -76,6 +78,10 @@ function attemptOf(a: AttemptView): TaskDetailAnswer["history"][number] {
 const detailOf = (t: TaskDetail): TaskDetailAnswer => ({ ...taskOf(t), dependsOn: [...t.dependsOn], history: t.history.map(attemptOf) });
 
 const cursorOf = (page: { readonly cursor?: string }) => (page.cursor === undefined ? {} : { cursor: page.cursor });
+
+/** A workflow instance has none. */
+const budgetIn = (spec: ReturnType<typeof readExperiment>): Budget | undefined =>
+  "budget" in spec && spec.budget !== undefined ? budgetOf(spec.budget) : undefined;
 
 export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
   const { orchestrator, authorization, compilePlan } = deps;
@@ -108,7 +114,10 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
       const spec = readExperiment(body.bytes, body);
       const plan = compilePlan(spec);
       return deps.charging([id], async () => {
-        const [created] = await Promise.all([orchestrator.create({ owner: user.id, plan, priority: spec.priority, id }), own(id, user)]);
+        const [created] = await Promise.all([
+          orchestrator.create({ owner: user.id, plan, priority: spec.priority, budget: budgetIn(spec), id }),
+          own(id, user),
+        ]);
         return summaryOf(query.submit === "true" ? await submitCreated(created, requestId) : created);
       });
     },
@@ -122,7 +131,11 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
     pauseExperiment: async ({ params }) => summaryOf(await orchestrator.pause(params.id)),
     resumeExperiment: async ({ params }) => summaryOf(await orchestrator.resume(params.id)),
     retryExperiment: async ({ params, body }) => summaryOf(await orchestrator.retry(params.id, body)),
-    editExperiment: async ({ params, body }) => summaryOf(await orchestrator.edit(params.id, body)),
+    editExperiment: async ({ params, body: { budget, ...others } }) => {
+      // One that is empty limits nothing.
+      const change = budget === undefined ? others : { ...others, budget: budgetOf(budget ?? {}) };
+      return summaryOf(await orchestrator.edit(params.id, change));
+    },
     resubmitExperiment: ({ params, user, requestId, newId: id = anotherId() }) =>
       deps.charging([id], async () => {
         const [created] = await Promise.all([orchestrator.resubmit(params.id, user.id, id), own(id, user)]);

@@ -9,7 +9,7 @@ import type { State } from "./state.ts";
 
 export const SCHEDULE_QUEUE = "schedule";
 
-export type SchedulingStores = Pick<State, "tasks" | "workers" | "clock" | "random" | "logger" | "meter"> & {
+export type SchedulingStores = Pick<State, "tasks" | "workers" | "costs" | "clock" | "random" | "logger" | "meter"> & {
   readonly objects: ObjectStore;
   readonly queue: MessageQueue;
   /** Where everything is kept on one disk. */
@@ -24,6 +24,7 @@ export function openScheduling(s: SchedulingStores) {
   const rooms = createTaskScheduler({
     store: s.tasks,
     workers: s.workers,
+    costs: s.costs,
     plans,
     clock: s.clock,
     random: s.random,

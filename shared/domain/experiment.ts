@@ -1,4 +1,5 @@
 /** An experiment, its gates and its task sets as stored. Names and conditions: docs/PROTOCOL.md. */
+import type { Budget } from "./budget.ts";
 import { type ExperimentId, parseId, type UserId } from "./id.ts";
 import type { FailureCause } from "./plan.ts";
 
@@ -38,6 +39,7 @@ export interface Experiment {
   readonly priority: number;
   /** Share against other experiments, 1..1000. */
   readonly weight: number;
+  readonly budget?: Budget;
   readonly createdAtMs: number;
   readonly startedAtMs?: number;
   readonly endedAtMs?: number;

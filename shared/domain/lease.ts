@@ -34,7 +34,9 @@ export interface Lease {
   readonly causes: ReadonlyMap<number, FailureCause>;
   readonly refs: readonly ResultRef[];
   readonly reserved: Capacity;
+  /** Of committed tasks that are not folded yet: what the segment's sums gain. */
   readonly runMs: number;
+  readonly failedMs: number;
   readonly assignedAtMs: number;
   readonly closeCause?: CloseCause;
 }

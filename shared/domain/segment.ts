@@ -29,6 +29,8 @@ export interface Segment {
   readonly generation: number;
   /** Sum of run times of the done tasks: the measured task duration is `runMs / |done|`. */
   readonly runMs: number;
+  /** Sum of run times of attempts that failed. */
+  readonly failedMs: number;
 }
 
 /** Text form, for logs and messages: `exp_…/0/17`. */

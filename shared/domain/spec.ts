@@ -4,6 +4,7 @@
  * Keys are spelled as in the file, so that a path into this is a path into the file. What is left out is absent, except
  * collections, which are empty. The parser makes it; `compilePlan` of the ExperimentOrchestrator turns it into a plan.
  */
+import type { BudgetSpec } from "./budget.ts";
 import type { Locate } from "./complaints.ts";
 
 export const PARAMETER_TYPES = ["string", "int", "float", "bool", "path"] as const;
@@ -55,6 +56,7 @@ export interface ExperimentBody {
   readonly name?: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly priority: number;
+  readonly budget?: BudgetSpec;
   readonly on: readonly string[];
   readonly retry: RetrySpec;
   readonly parameters: Readonly<Record<string, ParameterSpec>>;

@@ -62,6 +62,7 @@ const anySegment: fc.Arbitrary<Segment> = fc.record({
   closed: fc.boolean(),
   generation: count,
   runMs: fc.oneof(count, fc.double({ min: 0, max: 1e12, noNaN: true })),
+  failedMs: fc.oneof(count, fc.double({ min: 0, max: 1e12, noNaN: true })),
 });
 const anyLease: fc.Arbitrary<Lease> = fc
   .record({
@@ -79,6 +80,7 @@ const anyLease: fc.Arbitrary<Lease> = fc
     }),
     reserved: capacity,
     runMs: count,
+    failedMs: count,
     assignedAtMs: time,
     closeCause: optional(fc.constantFrom("finished", "given-back", "worker-lost", "canceled", "preempted")),
   })
@@ -97,6 +99,7 @@ const anyExperiment: fc.Arbitrary<Experiment> = fc
     taskCount: count,
     priority: fc.integer({ min: -100, max: 100 }),
     weight: fc.integer({ min: 1, max: 1000 }),
+    budget: optional(fc.record({ nanoUsd: count, coreMs: count, tasks: count }, { requiredKeys: [] })),
     createdAtMs: time,
     startedAtMs: optional(time),
     endedAtMs: optional(time),

@@ -20,6 +20,7 @@ export function commitCases(now: () => Case): void {
       causes: new Map([[4, "out-of-memory"]]),
       refs: [{ key: "r/1", sha256: "b".repeat(64), mask: range(0, 5) }],
       runMs: 1234,
+      failedMs: 56,
     };
     expect(await tasks.commit({ ...change, post })).toEqual(DONE);
     expect(await lease(1)).toEqual(post);
@@ -74,6 +75,7 @@ export function settleCases(now: () => Case): void {
         [4095, { attempts: 300, losses: 255, notBeforeMs: NOW_MS + 1 }],
       ]),
       runMs: 98.5,
+      failedMs: 7,
     };
     const leases = change.leases.map((l) => ({ ...l, post: { ...l.post, closeCause: "worker-lost" as const } }));
     expect(await tasks.settle({ leases, segment: { post, expect: { version: from.version }, setCount: 10_000 } })).toEqual(DONE);

@@ -7,6 +7,7 @@
  */
 import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
+import { createMemoryCostStore } from "#adapters/memory/cost-store.ts";
 import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
 import { createPlans, createTaskScheduler, planKey, type TaskScheduler } from "#core/task-scheduler/index.ts";
 import { createWorkerLifecycle, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
@@ -274,7 +275,17 @@ function createRoom(deps: RoomDeps): Room {
   const objects = { get: async (key: string) => Buffer.from(deps.objects.get(key) ?? "") } as unknown as ObjectStore;
   const plans = createPlans({ store: tasks, objects, decodePlan: () => plan });
   const nothing = async () => {};
-  const scheduler = createTaskScheduler({ store: tasks, workers, plans, clock, random, logger: quiet, dispatch: nothing, hint: nothing });
+  const scheduler = createTaskScheduler({
+    store: tasks,
+    workers,
+    costs: createMemoryCostStore(),
+    plans,
+    clock,
+    random,
+    logger: quiet,
+    dispatch: nothing,
+    hint: nothing,
+  });
   return { scheduler, lifecycle: createWorkerLifecycle({ tasks, workers, scheduler, clock, random, logger: quiet }) };
 }
 

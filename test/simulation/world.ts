@@ -8,6 +8,7 @@
  */
 import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
+import { createMemoryCostStore } from "#adapters/memory/cost-store.ts";
 import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
 import { createPlans, createTaskScheduler, type Hint, planKey, type Plans, type TaskScheduler } from "#core/task-scheduler/index.ts";
 import { createWorkerLifecycle, dispatchMessage, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
@@ -236,6 +237,7 @@ function createWorld(kernel: Kernel, seed: number) {
     const scheduler = createTaskScheduler({
       store: tasks,
       workers,
+      costs: createMemoryCostStore(),
       plans,
       clock: p.clock,
       random: p.random,

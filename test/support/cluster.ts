@@ -1,15 +1,18 @@
 /** A gateway and workers in virtual time, over memory, without faults: the real scheduler, gateway, lifecycle and agent. */
 import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
+import { createMemoryCostStore } from "#adapters/memory/cost-store.ts";
 import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
 import { createResults } from "#core/data-mover/index.ts";
-import { createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
+import { createExperimentOrchestrator, type ExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
 import { createPlans, createTaskScheduler, type Hint, planKey } from "#core/task-scheduler/index.ts";
 import { createWorkerLifecycle, dispatchMessage } from "#core/worker-lifecycle/index.ts";
+import type { Budget } from "#domain/budget.ts";
 import type { Experiment } from "#domain/experiment.ts";
 import { makeId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { TaskResult } from "#domain/result.ts";
+import type { CostStore } from "#ports/cost-store.ts";
 import type { Logger } from "#ports/logger.ts";
 import type { ObjectStore } from "#ports/object-store.ts";
 import type { Channel } from "#protocol/channel.ts";
@@ -36,6 +39,9 @@ export interface Cluster {
   readonly kernel: Kernel;
   readonly table: MemoryTable;
   readonly experiment: Experiment["id"];
+  /** What it cost by now, as meters would have saved it. */
+  readonly costs: CostStore;
+  readonly orchestrator: ExperimentOrchestrator;
   /** As a user sees it. */
   stateOf(set: string, number: number): Promise<string>;
   /** The host's streams carry nothing any more, either way. */
@@ -44,7 +50,7 @@ export interface Cluster {
   run(done: () => boolean, limitMs: number): Promise<number>;
 }
 
-export async function createCluster(plan: Plan, workers: readonly SimulatedWorker[]): Promise<Cluster> {
+export async function createCluster(plan: Plan, workers: readonly SimulatedWorker[], budget: Budget = {}): Promise<Cluster> {
   const kernel = createKernel(1);
   const { random } = kernel;
   const table = createMemoryTable();
@@ -57,10 +63,11 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
   } as unknown as ObjectStore;
   const p = kernel.process("all", 0);
   const { clock } = p;
+  const costs = createMemoryCostStore();
   const plans = createPlans({ store: tasks, objects: store, decodePlan: () => plan });
   const hint = async (h: Hint, delayMs: number) => kernel.at(delayMs + 5, () => void scheduler.schedule([h]));
   const scheduler = createTaskScheduler({
-    ...{ store: tasks, workers: workerStore, plans, clock, random, logger: quiet, hint },
+    ...{ store: tasks, workers: workerStore, costs, plans, clock, random, logger: quiet, hint },
     dispatch: async (lease, _gateway, recall) => kernel.at(5, () => void gateway.dispatched(dispatchMessage(lease.key, recall))),
   });
   const lifecycle = createWorkerLifecycle({ tasks, workers: workerStore, scheduler, clock, random, logger: quiet });
@@ -109,11 +116,11 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
   const experiment = makeId("experiment", clock.now(), random.bytes(10));
   const draft = submission(plan, { id: experiment, owner: makeId("user", clock.now(), random.bytes(10)), nowMs: clock.now() });
   await tasks.createExperiment(draft.experiment, draft.records);
-  await tasks.turn({ post: { ...draft.experiment, status: "RUNNING", version: 1, live: true }, expectVersion: 0 });
+  await tasks.turn({ post: { ...draft.experiment, status: "RUNNING", version: 1, live: true, budget }, expectVersion: 0 });
   const results = createResults({ tasks, objects: store });
   const data = { open: () => Promise.reject(new Error("no files here")) };
   const orchestrator = createExperimentOrchestrator({
-    ...{ tasks, workers: workerStore, objects: store, plans, scheduler, results, data, clock, random, hint: async () => undefined },
+    ...{ tasks, workers: workerStore, objects: store, plans, scheduler, results, data, clock, random, hint: (h: Hint) => hint(h, 0) },
   });
   const startMs = kernel.nowMs();
   for (const w of workers) kernel.at(w.joinsAtMs ?? 0, () => begin(w));
@@ -125,7 +132,7 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
   kernel.at(50, tick);
   void gateway.beat(new AbortController().signal);
   return {
-    ...{ kernel, table, experiment },
+    ...{ kernel, table, experiment, costs, orchestrator },
     silence: (host) => void silent.add(host),
     stateOf: async (set, number) => (await orchestrator.task(experiment, set, number)).state,
     async run(done, limitMs) {

@@ -126,7 +126,8 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
     retry: async (key) => turn(key, "RETRYING"),
     find: async (key) => get(key).experiment,
     async view(key) {
-      const { experiment: e, plan } = get(key);
+      const { experiment, plan } = get(key);
+      const { budget: _, ...e } = experiment;
       const done = e.status === "COMPLETED";
       const sets = plan.sets.map(({ name, count }) => ({
         set: name,

@@ -65,6 +65,7 @@ export const anUnbornSegment = (key: SegmentKey = aSegmentKey(), generation = 1)
   closed: false,
   generation,
   runMs: 0,
+  failedMs: 0,
 });
 
 export const aWorker = (over: Partial<Worker> = {}): Worker => ({
@@ -114,6 +115,7 @@ export function anAssign(
       refs: [],
       reserved: p.reserved ?? SLOT,
       runMs: 0,
+      failedMs: 0,
       assignedAtMs: NOW_MS,
     }),
   );

@@ -2,6 +2,7 @@
 import { expect, test } from "vitest";
 import { createMemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
+import { createMemoryCostStore } from "#adapters/memory/cost-store.ts";
 import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
 import { createPlans, createTaskScheduler } from "#core/task-scheduler/index.ts";
 import type { Experiment } from "#domain/experiment.ts";
@@ -32,6 +33,7 @@ async function crowd(of: Pick<Experiment, "status">) {
   let drawn = 0;
   const scheduler = createTaskScheduler({
     store,
+    costs: createMemoryCostStore(),
     workers: createMemoryWorkerStore(table),
     plans: createPlans({ store, objects, decodePlan }),
     clock: createFakeClock(NOW_MS),

@@ -52,6 +52,7 @@ function held(at: Worker, tasks: number, facts: { epoch?: number; taskMs?: numbe
     refs: [],
     reserved: cores(1),
     runMs: 0,
+    failedMs: 0,
     assignedAtMs: NOW_MS - (facts.ageMs ?? 0),
   };
   return { lease, worker: at, kind: { pools: [], need: cores(1), packages: [], timeLimitMs: 24 * 60 * MINUTE_MS, taskMs: facts.taskMs } };

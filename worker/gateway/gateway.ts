@@ -54,8 +54,10 @@ export interface GatewayDeps {
   readonly writer: string;
 }
 
-/** Results of a lease that is not finished wait this long for more. */
-const FLUSH_MS = 1_000;
+/** Results of a lease that is not finished wait for more: each commit costs an object and a write. */
+const FLUSH_MS = 5_000;
+/** So long when tasks wait for them, or some have failed. */
+const FLUSH_SOON_MS = 1_000;
 /** Commits of an open lease are folded into its segment at least this often; with every flush when children wait. */
 const FOLD_MS = 5_000;
 /** At most one schedule hint for an experiment in this time. */
@@ -227,6 +229,11 @@ export function createGateway(deps: GatewayDeps): Gateway {
     }
   }
 
+  async function waitForMore(key: LeaseKey, entry: Delivered): Promise<void> {
+    const failed = [...entry.buffer.values()].some((r) => r.outcome !== "done");
+    await deps.clock.sleep(failed || (await hasChildren(key)) ? FLUSH_SOON_MS : FLUSH_MS);
+  }
+
   async function results(s: Session, message: Results): Promise<void> {
     const key = parseLeaseName(message.lease);
     if (key === undefined) return;
@@ -246,7 +253,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       else entry.buffer.set(r.index, r);
     }
     const complete = isEmptySet(minus(entry.outstanding, setOf(entry.buffer.keys())));
-    if (!complete) await deps.clock.sleep(FLUSH_MS);
+    if (!complete) await waitForMore(key, entry);
     await flush(s, message.lease, key, entry);
   }
 

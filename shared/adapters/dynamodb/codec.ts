@@ -6,6 +6,7 @@
  * The previous index of the first is 0. Varints are LEB128, unsigned, below 2^53.
  */
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
+import type { Budget } from "#domain/budget.ts";
 import type { Capacity } from "#domain/capacity.ts";
 import { type Experiment, type ExperimentState, type Gate, ownerPlace, type RetrySelection, type TaskSet } from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
@@ -97,6 +98,7 @@ export function experimentItem(e: Experiment): Item {
     tasks: number(e.taskCount),
     priority: number(e.priority),
     weight: number(e.weight),
+    ...(e.budget === undefined ? {} : { budget: budgetValue(e.budget) }),
     at: number(e.createdAtMs),
     ...(e.startedAtMs === undefined ? {} : { started: number(e.startedAtMs) }),
     ...(e.endedAtMs === undefined ? {} : { ended: number(e.endedAtMs) }),
@@ -123,6 +125,7 @@ export function experimentFrom(item: Item): Experiment {
     taskCount: numberOf(item, "tasks"),
     priority: numberOf(item, "priority"),
     weight: numberOf(item, "weight"),
+    ...(item.budget?.M === undefined ? {} : { budget: budgetFrom(item.budget.M) }),
     createdAtMs: numberOf(item, "at"),
     ...(startedAtMs === undefined ? {} : { startedAtMs }),
     ...(endedAtMs === undefined ? {} : { endedAtMs }),
@@ -130,6 +133,19 @@ export function experimentFrom(item: Item): Experiment {
     ...(operation === undefined
       ? {}
       : { operation: { id: textOf(operation, "id"), select: JSON.parse(textOf(operation, "select")) as RetrySelection } }),
+  };
+}
+
+const budgetValue = (budget: Budget): AttributeValue => ({
+  M: Object.fromEntries(Object.entries(budget).map(([key, value]) => [key, number(value)])),
+});
+
+function budgetFrom(map: Item): Budget {
+  const [nanoUsd, coreMs, tasks] = ["nanoUsd", "coreMs", "tasks"].map((key) => maybeNumberOf(map, key));
+  return {
+    ...(nanoUsd === undefined ? {} : { nanoUsd }),
+    ...(coreMs === undefined ? {} : { coreMs }),
+    ...(tasks === undefined ? {} : { tasks }),
   };
 }
 
@@ -184,6 +200,7 @@ export const segmentItem = (s: Segment, setCount: number): Item => ({
   ...(s.closed ? { closed: { BOOL: true } } : {}),
   gen: number(s.generation),
   ...(s.runMs === 0 ? {} : { runMs: number(s.runMs) }),
+  ...(s.failedMs === 0 ? {} : { failedMs: number(s.failedMs) }),
   ...(isOpen(s, setCount) ? { open: text(s.key.experiment) } : {}),
 });
 
@@ -199,6 +216,7 @@ export const segmentFrom = (item: Item): Segment => ({
   closed: item.closed !== undefined,
   generation: numberOf(item, "gen"),
   runMs: maybeNumberOf(item, "runMs") ?? 0,
+  failedMs: maybeNumberOf(item, "failedMs") ?? 0,
 });
 
 export const leaseItem = (l: Lease): Item => ({
@@ -213,6 +231,7 @@ export const leaseItem = (l: Lease): Item => ({
   ...(l.refs.length === 0 ? {} : { refs: { L: l.refs.map(refValue) } }),
   res: capacity(l.reserved),
   ...(l.runMs === 0 ? {} : { runMs: number(l.runMs) }),
+  ...(l.failedMs === 0 ? {} : { failedMs: number(l.failedMs) }),
   at: number(l.assignedAtMs),
   ...(l.closeCause === undefined ? {} : { cause: text(l.closeCause) }),
 });
@@ -233,6 +252,7 @@ export function leaseFrom(item: Item): Lease {
     refs: (item.refs?.L ?? []).map((v) => refFrom(v.M ?? {})),
     reserved: capacityOf(item.res),
     runMs: maybeNumberOf(item, "runMs") ?? 0,
+    failedMs: maybeNumberOf(item, "failedMs") ?? 0,
     assignedAtMs: numberOf(item, "at"),
     ...(closeCause === undefined ? {} : { closeCause }),
   };

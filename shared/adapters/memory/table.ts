@@ -92,6 +92,7 @@ export function sorted<T>(map: ReadonlyMap<string, T>): T[] {
 
 export const copyExperiment = (e: Experiment): Experiment => ({
   ...e,
+  ...(e.budget === undefined ? {} : { budget: { ...e.budget } }),
   ...(e.operation === undefined ? {} : { operation: { id: e.operation.id, select: { ...e.operation.select } } }),
 });
 

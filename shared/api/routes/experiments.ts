@@ -123,7 +123,7 @@ export const experimentRoutes = {
   editExperiment: {
     method: "POST",
     path: "/v1/experiments/{id}/edit",
-    summary: "Change priority or weight while it runs",
+    summary: "Change priority, weight or budget while it runs",
     permission: edit,
     params: ofExperiment,
     body: experimentEdit,

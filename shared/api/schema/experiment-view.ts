@@ -4,6 +4,7 @@ import { FAILURE_CAUSES } from "#domain/plan.ts";
 import type { InputFile, OutputFile, TaskResult, Usage } from "#domain/result.ts";
 import { TASK_STATES } from "#domain/task.ts";
 import * as z from "zod";
+import { budget, budgetView } from "./budget.ts";
 import { count, idOf, instantMs, pageOf } from "./identity.ts";
 
 const PRIORITY_MAX = 100;
@@ -36,6 +37,7 @@ export const experimentEdit = z
   .strictObject({
     priority: z.int().min(-PRIORITY_MAX).max(PRIORITY_MAX).exactOptional().describe("Larger first among your own experiments"),
     weight: z.int().min(1).max(WEIGHT_MAX).exactOptional().describe("Share against other experiments"),
+    budget: budget.nullable().exactOptional().describe("Replaces the budget; null takes it away"),
   })
   .refine((change) => Object.keys(change).length > 0, "names nothing to change");
 
@@ -53,6 +55,7 @@ export const retryChoice = z
 export const experimentView = experimentSummary.extend({
   labels: z.record(z.string(), z.string()),
   sets: z.array(setProgress).readonly(),
+  budget: budgetView.exactOptional(),
 });
 export type ExperimentViewAnswer = z.output<typeof experimentView>;
 export const experimentPage = pageOf(experimentSummary);

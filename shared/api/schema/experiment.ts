@@ -9,8 +9,10 @@ import {
   type RetrySpec,
   type TaskSetSpec,
 } from "#domain/spec.ts";
+import type { BudgetSpec } from "#domain/budget.ts";
 import { suggestName } from "#domain/suggestion.ts";
 import * as z from "zod";
+import { BUDGET_SHAPE, LIMITS_NOTHING, limitsSomething } from "./budget.ts";
 
 /** Unknown keys of one map that get a sentence of their own. */
 const UNKNOWN_KEYS_NAMED_MAX = 50;
@@ -74,6 +76,8 @@ const taskSet = strict({
   retry: retry.default({}),
 }) satisfies z.ZodType<TaskSetSpec>;
 
+const budget = strict(BUDGET_SHAPE).refine(limitsSomething, LIMITS_NOTHING) satisfies z.ZodType<BudgetSpec>;
+
 const resources = strict({ compute: compute.default({}), storage: texts, conda: texts, pip: texts, environment: texts });
 
 export const experimentFile = strict({
@@ -81,7 +85,7 @@ export const experimentFile = strict({
   project: notSupportedYet,
   labels: z.record(z.string(), z.string()).default({}),
   priority: z.number().default(0),
-  budget: notSupportedYet,
+  budget: budget.exactOptional(),
   deadline: notSupportedYet,
   policy: z.literal("balanced", { error: "is not supported yet except as balanced; take it out" }).exactOptional(),
   retry: retry.default({}),

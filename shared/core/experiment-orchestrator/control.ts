@@ -25,7 +25,7 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
     return report.experiment;
   }
 
-  const create: ExperimentOrchestrator["create"] = async ({ owner, plan, priority, id }) => {
+  const create: ExperimentOrchestrator["create"] = async ({ owner, plan, priority, budget, id }) => {
     const bytes = encodePlan(plan);
     if (bytes.length > PLAN_BYTES_MAX)
       throw new SchedulerError(
@@ -47,6 +47,7 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
       taskCount: plan.sets.reduce((a, s) => a + s.count, 0),
       priority,
       weight: 1,
+      ...(budget === undefined ? {} : { budget }),
       createdAtMs: deps.clock.now(),
       live: false,
     };
@@ -108,8 +109,8 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
       return e;
     },
     async resubmit(id, owner, as) {
-      const [{ priority }, { plan }] = await Promise.all([findExperiment(deps, id), deps.plans.of(id)]);
-      return create({ owner, plan, priority, id: as });
+      const [{ priority, budget }, { plan }] = await Promise.all([findExperiment(deps, id), deps.plans.of(id)]);
+      return create({ owner, plan, priority, budget, id: as });
     },
   };
 }

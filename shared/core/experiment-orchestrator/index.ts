@@ -5,6 +5,7 @@
  * merge plan, segments, open leases and result objects. T6 holds for cancel: when it has resolved, no new lease is made.
  * Callers have checked permission already; ids that do not exist give SchedulerError `not-found`.
  */
+import type { Budget, BudgetHold, BudgetSpec } from "#domain/budget.ts";
 import type { Experiment, ExperimentState } from "#domain/experiment.ts";
 import type { ExperimentId, UserId } from "#domain/id.ts";
 import type { FailureCause, Plan } from "#domain/plan.ts";
@@ -38,6 +39,15 @@ export interface ExperimentView {
   readonly endedAtMs?: number;
   readonly tasks: number;
   readonly sets: readonly SetProgress[];
+  /** There when it has one. */
+  readonly budget?: BudgetView;
+}
+
+export interface BudgetView {
+  readonly limits: BudgetSpec;
+  readonly spent: Required<BudgetSpec>;
+  /** There when nothing is handed out because of it. */
+  readonly held?: BudgetHold & { readonly advice: string };
 }
 
 export interface TaskView {
@@ -93,6 +103,7 @@ export interface ExperimentOrchestrator {
     readonly owner: UserId;
     readonly plan: Plan;
     readonly priority: number;
+    readonly budget?: Budget | undefined;
     readonly id?: ExperimentId | undefined;
   }): Promise<Experiment>;
   /** CREATED -> RUNNING; a no-op when it is past that. `conflict` when CANCELED before. `known`: as just read or created. */
@@ -108,8 +119,8 @@ export interface ExperimentOrchestrator {
    * A no-op when COMPLETED or RETRYING; `conflict` when CREATED, CANCELED or DELETING.
    */
   retry(id: ExperimentId, chosen: RetryChoice): Promise<Experiment>;
-  /** Changes how it stands against others, from the next pass on. `conflict` when it has ended. */
-  edit(id: ExperimentId, change: { readonly priority?: number; readonly weight?: number }): Promise<Experiment>;
+  /** Changes how it stands against others, and what it may use, from the next pass on. `conflict` when it has ended. */
+  edit(id: ExperimentId, change: { readonly priority?: number; readonly weight?: number; readonly budget?: Budget }): Promise<Experiment>;
   /** A new experiment (CREATED) of the same plan; `as` like the id of {@link create}. */
   resubmit(id: ExperimentId, owner: UserId, as?: ExperimentId): Promise<Experiment>;
   /** Owner alone, for permission checks and lists. */

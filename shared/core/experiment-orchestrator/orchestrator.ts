@@ -16,7 +16,7 @@ export interface OrchestratorDeps {
   readonly workers: Pick<WorkerStore, "readWorker">;
   readonly objects: ObjectStore;
   readonly plans: Plans;
-  readonly scheduler: Pick<TaskScheduler, "control">;
+  readonly scheduler: Pick<TaskScheduler, "control" | "spentOf">;
   readonly results: Results;
   readonly data: Pick<DataMover, "open">;
   readonly hint: (hint: Hint) => Promise<void>;

@@ -1,8 +1,9 @@
 /** An experiment as a whole, and lists of them. */
+import { type Budget, budgetAdvice, budgetHold, budgetSpecOf, hasBudget, type Spent } from "#domain/budget.ts";
 import { type Experiment, isTerminal, type TaskSet } from "#domain/experiment.ts";
 import { sizeOf } from "#domain/index-set.ts";
 import type { Segment } from "#domain/segment.ts";
-import type { ExperimentOrchestrator } from "./index.ts";
+import type { BudgetView, ExperimentOrchestrator } from "./index.ts";
 import { findExperiment } from "./look.ts";
 import type { OrchestratorDeps } from "./orchestrator.ts";
 
@@ -35,7 +36,16 @@ async function view(deps: OrchestratorDeps, e: Experiment): ReturnType<Experimen
     ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }),
     ...(e.endedAtMs === undefined || !isTerminal(e.status) ? {} : { endedAtMs: e.endedAtMs }),
   };
-  return { id, name, owner, status, priority, weight, labels: plan.labels, createdAtMs, ...times, tasks: taskCount, sets: progress };
+  const budget = hasBudget(e) ? { budget: budgetView(e, await deps.scheduler.spentOf(e, plan, sets)) } : {};
+  const common = { id, name, owner, status, priority, weight, labels: plan.labels, createdAtMs, tasks: taskCount };
+  return { ...common, ...times, sets: progress, ...budget };
+}
+
+/** Only what still hands out can be held. */
+function budgetView({ budget, status }: Experiment & { readonly budget: Budget }, spent: Spent): BudgetView {
+  const hold = status === "RUNNING" ? budgetHold(budget, spent) : undefined;
+  const held = hold === undefined ? {} : { held: { ...hold, advice: budgetAdvice(hold) } };
+  return { limits: budgetSpecOf(budget), spent: budgetSpecOf(spent), ...held };
 }
 
 async function countSegment(

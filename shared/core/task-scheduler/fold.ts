@@ -16,7 +16,7 @@ export interface Batch {
   readonly ref: Omit<ResultRef, "mask">;
   readonly done: IndexSet;
   readonly failed: ReadonlyMap<number, FailureCause>;
-  /** Run time of each done task. */
+  /** Run time of each task. */
   readonly runMs: ReadonlyMap<number, number>;
 }
 
@@ -31,6 +31,8 @@ export function commitBatch(lease: Lease, batch: Batch): Lease | undefined {
   for (const i of members(failed)) causes.set(i, batch.failed.get(i) as FailureCause);
   let runMs = lease.runMs;
   for (const i of members(done)) runMs += batch.runMs.get(i) ?? 0;
+  let failedMs = lease.failedMs;
+  for (const i of members(failed)) failedMs += batch.runMs.get(i) ?? 0;
   return {
     ...lease,
     rev: lease.rev + 1,
@@ -39,6 +41,7 @@ export function commitBatch(lease: Lease, batch: Batch): Lease | undefined {
     causes,
     refs: [...lease.refs, { ...batch.ref, mask }],
     runMs,
+    failedMs,
   };
 }
 
@@ -93,7 +96,15 @@ export function foldLease(
   const closed = isEmptySet(hold);
   const closeCause: CloseCause = isEmptySet(returned) ? "finished" : back.cause === "worker-fault" ? "given-back" : back.cause;
   return {
-    lease: { ...lease, hold, rev: lease.rev + 1, runMs: 0, state: closed ? "CLOSED" : "OPEN", ...(closed ? { closeCause } : {}) },
+    lease: {
+      ...lease,
+      hold,
+      rev: lease.rev + 1,
+      runMs: 0,
+      failedMs: 0,
+      state: closed ? "CLOSED" : "OPEN",
+      ...(closed ? { closeCause } : {}),
+    },
     segment: {
       ...segment,
       leased: minus(segment.leased, gone),
@@ -101,6 +112,7 @@ export function foldLease(
       failed: union(segment.failed, setOf(spent)),
       tries,
       runMs: segment.runMs + lease.runMs,
+      failedMs: segment.failedMs + lease.failedMs,
     },
   };
 }
@@ -132,4 +144,5 @@ export const newSegment = (key: Segment["key"], generation: number): Segment => 
   closed: false,
   generation,
   runMs: 0,
+  failedMs: 0,
 });

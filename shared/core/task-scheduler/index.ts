@@ -8,9 +8,11 @@
 import type { LeaseKey } from "#domain/lease.ts";
 import type { ExperimentId } from "#domain/id.ts";
 import type { SegmentKey } from "#domain/segment.ts";
+import type { CostStore } from "#ports/cost-store.ts";
 import { type Control, createControl } from "./control.ts";
 import { createPass, type Hint, type PassDeps, type PassReport } from "./pass.ts";
 import { createSweep } from "./sweep.ts";
+import { createSpending, type Spending } from "./spending.ts";
 import { createSettlement, type Settlement } from "./settlement.ts";
 
 export type { Batch } from "./fold.ts";
@@ -20,18 +22,24 @@ export type { SettleReport, SettleRequest } from "./settlement.ts";
 
 export interface TaskScheduler extends Settlement {
   readonly control: Control;
+  /** What counts against the experiment's budget; see spending.ts. */
+  readonly spentOf: Spending["of"];
   /** One pass; see pass.ts. Hints may be empty: then everything live is looked at. */
   schedule(hints: readonly Hint[]): Promise<PassReport>;
   /** The timer's backstop for lost hints and dead sagas; gives the live experiments that it visited. */
   sweep(): Promise<readonly ExperimentId[]>;
 }
 
-export type TaskSchedulerDeps = Omit<PassDeps, "control">;
+export type TaskSchedulerDeps = Omit<PassDeps, "control" | "spending"> & {
+  /** For experiments with a budget. */ readonly costs: Pick<CostStore, "read">;
+};
 
 export function createTaskScheduler(deps: TaskSchedulerDeps): TaskScheduler {
   const settlement = createSettlement(deps);
   const control = createControl({ ...deps, settlement });
-  return { settle: settlement.settle, control, schedule: createPass({ ...deps, control }), sweep: createSweep({ ...deps, control }) };
+  const spending = createSpending(deps);
+  const schedule = createPass({ ...deps, control, spending });
+  return { settle: settlement.settle, control, spentOf: spending.of, schedule, sweep: createSweep({ ...deps, control }) };
 }
 
 /** Groups requests by the segment that they are for. */

@@ -10,6 +10,8 @@ export const MEASURED_SETS_KEPT = 1_024;
 export const EXPERIMENTS_PER_PASS = 64;
 /** Workers with room looked at in one round. */
 export const WORKERS_PER_ROUND = 256;
+/** A pass reads who has room again after so long. */
+export const SUPPLY_FRESH_MS = 500;
 /** Leases planned in one round. */
 export const LEASES_PER_ROUND = 64;
 /** Leases in one transaction: 4 items and at most 2 for each lease stay within 25. */
@@ -44,5 +46,11 @@ export const REBALANCE_WAIT_MS = 1_000;
 export const REBALANCE_INTERVAL_MS = 2_000;
 /** Open leases that are looked at for it. */
 export const REBALANCE_LEASES = 128;
+/** What a lease costs the control plane, roughly (protocol, Cost): leases near the end of a budget are sized by it. */
+export const LEASE_NANO_USD = 25_000;
+/** Costs of leases are in what meters have saved by then. */
+export const UNSAVED_MS = 15_000;
+/** Experiments with a budget whose closed segments one process remembers. */
+export const SPENDERS_KEPT = 256;
 /** Live experiments visited by one timer sweep. */
 export const EXPERIMENTS_PER_SWEEP = 1_000;

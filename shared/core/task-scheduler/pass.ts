@@ -2,11 +2,10 @@
  * One scheduling pass: read demand and supply, plan purely, assign by conditional transactions, and go on while that
  * makes progress. Several passes at once are normal: each conditional write decides alone (T1, T5, T6, W1, W2).
  */
-import type { Capacity } from "#domain/capacity.ts";
 import { edgesOf } from "#domain/edges.ts";
 import type { Experiment, Gate, TaskSet } from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
-import { isEmptySet, type IndexSet, minus, SEGMENT_TASKS, sizeOf, union } from "#domain/index-set.ts";
+import { emptySet, firstOf, isEmptySet, type IndexSet, minus, SEGMENT_TASKS, sizeOf, union } from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
 import { packagesOf, type Plan, type PlanSet } from "#domain/plan.ts";
 import { type Segment, type SegmentKey, segmentName } from "#domain/segment.ts";
@@ -14,7 +13,6 @@ import type { Clock } from "#ports/clock.ts";
 import type { Logger } from "#ports/logger.ts";
 import type { Random } from "#ports/random.ts";
 import type { SegmentWrite, TaskStore } from "#ports/task-store.ts";
-import type { Worker } from "#domain/worker.ts";
 import type { WorkerStore } from "#ports/worker-store.ts";
 import type { Control } from "./control.ts";
 import { childPlaces, isBarrierDoomed, isSetClosed, parentPlaces, readiness, workable } from "./eligibility.ts";
@@ -28,11 +26,14 @@ import {
   REPEAT_HINT_MS,
   ROUNDS_PER_PASS,
   SEGMENTS_PER_ROUND,
-  WORKERS_PER_ROUND,
+  SUPPLY_FRESH_MS,
+  UNSAVED_MS,
 } from "./limits.ts";
 import { type Demand, type PlannedLease, place, type Refusal } from "./placement.ts";
 import type { Plans } from "./plans.ts";
 import { createRebalance } from "./rebalance.ts";
+import { noteAssigned, readSupply, type Supply } from "./supply.ts";
+import type { Allowance, Spending } from "./spending.ts";
 
 /** Something changed: look here first. All parts are hints. */
 export interface Hint {
@@ -48,7 +49,7 @@ export interface PassReport {
   readonly skipped: number;
   readonly completed: number;
   /** Why demand was left at the end. */
-  readonly waiting: ReadonlyMap<ExperimentId, Refusal>;
+  readonly waiting: ReadonlyMap<ExperimentId, Refusal | "budget">;
 }
 
 export interface PassDeps {
@@ -56,6 +57,7 @@ export interface PassDeps {
   readonly workers: WorkerStore;
   readonly plans: Plans;
   readonly control: Control;
+  readonly spending: Spending;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -87,8 +89,10 @@ interface Tally {
   refusals: number;
   skipped: number;
   completed: number;
-  waiting: Map<ExperimentId, Refusal>;
+  waiting: Map<ExperimentId, Refusal | "budget">;
   wakes: Map<ExperimentId, number>;
+  /** Who has room, as read at some time of this pass and changed by what it gave out since. */
+  supply: Supply | undefined;
   /** Those that the last round looked at. */
   running: readonly Experiment[];
 }
@@ -132,7 +136,17 @@ export function createPass(given: PassDeps): (hints: readonly Hint[]) => Promise
   const deps: Deps = { ...given, measured: createMeasured(), running: createRunning(given) };
   const rebalance = createRebalance({ ...deps, taskMs: deps.measured.of });
   return async (hints) => {
-    const tally: Tally = { leases: 0, tasks: 0, refusals: 0, skipped: 0, completed: 0, waiting: new Map(), wakes: new Map(), running: [] };
+    const tally: Tally = {
+      leases: 0,
+      tasks: 0,
+      refusals: 0,
+      skipped: 0,
+      completed: 0,
+      waiting: new Map(),
+      wakes: new Map(),
+      supply: undefined,
+      running: [],
+    };
     let progress = true;
     for (let round = 0; progress && round < ROUNDS_PER_PASS; round++) progress = await runRound(deps, hints, tally, round === 0);
     // A long chain of skips may need more rounds than one pass has.
@@ -163,7 +177,9 @@ async function runRound(deps: Deps, hints: readonly Hint[], tally: Tally, first:
   }
   const demands = candidates.filter((c) => !isEmptySet(c.take)).map((candidate) => ({ candidate, demand: demandOf(candidate) }));
   if (demands.length === 0) return progress;
-  const { supply, usage } = await (early ?? readSupply(deps));
+  const isFresh = tally.supply !== undefined && deps.clock.now() - tally.supply.readAtMs < SUPPLY_FRESH_MS;
+  if (!isFresh) tally.supply = await (early ?? readSupply(deps));
+  const { workers: supply, usage } = tally.supply as Supply;
   const owners = new Map<ExperimentId, UserId>(experiments.map((e) => [e.id, e.owner]));
   const plan = place(
     demands.map((d) => d.demand),
@@ -181,7 +197,7 @@ async function runRound(deps: Deps, hints: readonly Hint[], tally: Tally, first:
 
 /** Segments of a set are born in order: behind one that was not, the others of its set wait for the next round. */
 async function assignAll(
-  deps: PassDeps,
+  deps: Deps,
   demands: readonly { readonly candidate: Candidate; readonly demand: Demand }[],
   planned: readonly PlannedLease[],
   tally: Tally,
@@ -217,27 +233,6 @@ async function liveExperiments(deps: Deps, hints: readonly Hint[]): Promise<Expe
   }
   for (const e of running) if (!hinted.has(e.id)) found.set(e.id, e);
   return [...found.values()].filter((e) => e.status === "RUNNING").slice(0, EXPERIMENTS_PER_PASS);
-}
-
-async function readSupply(
-  deps: PassDeps,
-): Promise<{ readonly supply: readonly Worker[]; readonly usage: ReadonlyMap<ExperimentId, Capacity> }> {
-  const [workers, usage] = await Promise.all([deps.workers.workersWithRoom(WORKERS_PER_ROUND), readUsage(deps)]);
-  return { supply: workers.filter((w) => w.state === "READY"), usage };
-}
-
-async function readUsage(deps: PassDeps): Promise<Map<ExperimentId, Capacity>> {
-  const usage = new Map<ExperimentId, Capacity>();
-  for (const g of await deps.workers.gateways()) {
-    for (const [e, c] of g.usage) {
-      const old = usage.get(e);
-      usage.set(
-        e,
-        old === undefined ? c : { cpuMilli: old.cpuMilli + c.cpuMilli, memoryMib: old.memoryMib + c.memoryMib, gpu: old.gpu + c.gpu },
-      );
-    }
-  }
-  return usage;
 }
 
 /** Segments worth a look: those a hint names and their children, those in the open index, and the next unborn ones of each set, in order. */
@@ -327,7 +322,27 @@ async function lookAt(
     else candidates.push(found);
     if (found.unborn && isEmptySet(found.skip) && !isEmptySet(found.take)) next[set] = segment + 1;
   }
-  return { candidates, progress };
+  const allowance = await deps.spending.allowance(e, plan, sets);
+  return { candidates: withinBudget(deps, { e, allowance }, candidates, tally), progress };
+}
+
+/** What a budget has no room for is not handed out. */
+function withinBudget(
+  deps: Deps,
+  { e, allowance }: { readonly e: Experiment; readonly allowance: Allowance | undefined },
+  candidates: Candidate[],
+  tally: Tally,
+): Candidate[] {
+  if (allowance === undefined) return candidates;
+  let room = allowance.tasks;
+  // What was given out lately may have cost less than we think.
+  if (room === 0 && !allowance.usedUp) tally.wakes.set(e.id, deps.clock.now() + UNSAVED_MS);
+  return candidates.map((c) => {
+    const take = room === 0 ? emptySet() : firstOf(c.take, room);
+    if (sizeOf(take) < sizeOf(c.take)) tally.waiting.set(e.id, "budget");
+    room -= sizeOf(take);
+    return { ...c, take };
+  });
 }
 
 async function skipBarriers(
@@ -431,7 +446,7 @@ async function skip(deps: PassDeps, c: Candidate, tally: Tally): Promise<boolean
 }
 
 /** T1: epoch and leased move together under the segment's version; a lease of an unknown outcome is found by its worker's reconcile. */
-async function assign(deps: PassDeps, c: Candidate, planned: readonly PlannedLease[], tally: Tally): Promise<boolean> {
+async function assign(deps: Deps, c: Candidate, planned: readonly PlannedLease[], tally: Tally): Promise<boolean> {
   let epoch = c.segment.epoch;
   let leased = c.segment.leased;
   const leases: Lease[] = [];
@@ -451,6 +466,7 @@ async function assign(deps: PassDeps, c: Candidate, planned: readonly PlannedLea
       refs: [],
       reserved: p.reserved,
       runMs: 0,
+      failedMs: 0,
       assignedAtMs: deps.clock.now(),
     });
   }
@@ -460,11 +476,13 @@ async function assign(deps: PassDeps, c: Candidate, planned: readonly PlannedLea
     leases,
     sessions: planned.map((p) => p.worker.session),
   });
+  if (tally.supply !== undefined) noteAssigned(tally.supply, leases, outcome);
   if (outcome.kind !== "done") {
     tally.refusals++;
     return false;
   }
   tally.leases += leases.length;
+  deps.spending.gave(c.experiment.id, leases.length);
   tally.tasks += planned.reduce((n, p) => n + sizeOf(p.tasks), 0);
   deps.logger.debug("leases assigned", { leases: leases.length, first: leaseName((leases[0] as Lease).key) });
   await Promise.all(leases.map((lease, i) => deps.dispatch(lease, planned[i]?.worker.gateway)));
