@@ -1,5 +1,5 @@
 /** The commands of accounts: auth, user, and the shorter login and context show. */
-import { SCOPES } from "#domain/account.ts";
+import { ROLES, SCOPES } from "#domain/account.ts";
 import { type Command, InvalidArgumentError, Option } from "commander";
 import type { AddAction } from "./session.ts";
 
@@ -72,11 +72,35 @@ function addUser(group: Command, { add, paged }: Registering): void {
   );
 }
 
+const project = () => import("./project.ts");
+
+function addProject(group: Command, { add }: Registering): void {
+  const command = (usage: string, description: string) => group.command(usage).description(description);
+  const described = (one: Command) => one.option("--description <text>", "what it is about");
+  add(command("list", "the projects that you belong to"), async () => (await project()).list);
+  add(described(command("create <name>", "make a project; you are its first owner")), async () => (await project()).create);
+  add(command("show <project>", "a project and who belongs to it"), async () => (await project()).show);
+  const edit = described(command("edit <project>", "rename or describe a project")).option("--name <text>", "what it is called");
+  add(edit, async () => (await project()).edit);
+  add(command("archive <project>", "take no new experiments, once those in it have ended"), async () =>
+    (await project()).setArchived(true),
+  );
+  add(command("unarchive <project>", "take experiments again"), async () => (await project()).setArchived(false));
+  add(command("delete <project>", "delete a project that no experiment is in"), async () => (await project()).remove);
+  const role = new Option("--role <role>", "what somebody may do there").choices(ROLES).makeOptionMandatory();
+  add(
+    command("add-member <project> <user>", "let somebody belong to a project, or change the role").addOption(role),
+    async () => (await project()).addMember,
+  );
+  add(command("remove-member <project> <user>", "let somebody belong to it no longer"), async () => (await project()).removeMember);
+}
+
 export function addAccountCommands(program: Command, registering: Registering): void {
   const { add } = registering;
   add(login(program.command("login")), async () => (await auth()).login);
   const context = program.command("context").description("the login that is remembered");
   add(context.command("show").description("server, user and end of the login; never the token"), async () => (await auth()).showContext);
   addAuth(program.command("auth").description("signing in, your password, API tokens"), registering);
+  addProject(program.command("project").description("projects: experiments that people share"), registering);
   addUser(program.command("user").description("accounts (administrators)"), registering);
 }

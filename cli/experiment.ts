@@ -6,6 +6,7 @@ import { EXIT } from "./exit-code.ts";
 import { readExperimentId, readTaskName } from "./experiment-id.ts";
 import { clean, showBytes, showDuration, showInstant, table } from "./output.ts";
 import { type PageOptions, readPages } from "./pages.ts";
+import { findProject } from "./project.ts";
 import { describe } from "./progress.ts";
 import { connect, type Session } from "./session.ts";
 
@@ -25,9 +26,11 @@ export async function status(session: Session, _: object, args: Args): Promise<n
   return EXIT.done;
 }
 
-export async function list(session: Session, options: PageOptions): Promise<number> {
+export async function list(session: Session, options: PageOptions & { readonly project?: string }): Promise<number> {
   const client = await connect(session);
-  const page = await readPages(options, (query) => client.call("listExperiments", { query, signal: session.signal }));
+  const { signal } = session;
+  const of = options.project === undefined ? {} : { project: await findProject(client, options.project, signal) };
+  const page = await readPages(options, (at) => client.call("listExperiments", { query: { ...of, ...at }, signal }));
   const rows = page.items.map((e) => [e.id, e.name, e.status, e.tasks, showInstant(e.createdAtMs), showInstant(e.endedAtMs)]);
   session.output.result(page, () => [...table(["ID", "NAME", "STATUS", "TASKS", "CREATED", "ENDED"], rows), ...more(page)]);
   return EXIT.done;

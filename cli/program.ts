@@ -103,6 +103,7 @@ function addExperiment(experiment: Command, around: Surroundings): void {
     async () => (await import("./run.ts")).plan,
   );
   const runs = withSet(add("run <file>", "create and start an experiment, then follow it"))
+    .option("--project <project>", "put it there instead of where the file says: id, or name among your own")
     .addOption(new Option("--watch", "follow it until it ends (default)").conflicts("detach"))
     .addOption(new Option("--detach", "return as soon as it has started").conflicts("watch"));
   leaf(runs, around, async () => (await import("./run.ts")).run);
@@ -112,7 +113,8 @@ function addExperiment(experiment: Command, around: Surroundings): void {
     around,
     async () => (await import("./run.ts")).watch,
   );
-  leaf(paged(add("list", "your experiments, newest first")), around, async () => (await read()).list);
+  const list = paged(add("list", "your experiments, or those of a project, newest first")).option("--project <project>", "of this project");
+  leaf(list, around, async () => (await read()).list);
   const tasks = paged(add("tasks <id>", "tasks by set and number").option("--set <name>", "of this set only"));
   tasks.addOption(new Option("--state <state>", "in this state only").choices(TASK_STATES));
   leaf(tasks, around, async () => (await read()).tasks);

@@ -97,16 +97,22 @@ async function start(
   client: Client,
   session: Session,
   body: SourceOptions & { readonly bytes: Uint8Array },
+  project: { readonly project?: string },
 ): Promise<AnswerOf<"createExperiment">> {
   const { signal } = session;
-  const created = await client.call("createExperiment", { query: { submit: "true" }, body, idempotencyKey: randomUUID(), signal });
+  const created = await client.call("createExperiment", {
+    query: { submit: "true", ...project },
+    body,
+    idempotencyKey: randomUUID(),
+    signal,
+  });
   if (created.status !== "CREATED") return created;
   return client.call("submitExperiment", { params: { id: created.id }, idempotencyKey: randomUUID(), signal });
 }
 
 export async function run(
   session: Session,
-  options: FileOptions & { readonly detach?: boolean },
+  options: FileOptions & { readonly detach?: boolean; readonly project?: string },
   args: readonly string[],
 ): Promise<number> {
   const bytes = await readFileBytes(args[0] ?? "");
@@ -114,7 +120,7 @@ export async function run(
   const asked = askedOf(options);
   readExperiment(bytes, asked);
   const client = await connect(session);
-  const started = await start(client, session, { bytes, ...asked });
+  const started = await start(client, session, { bytes, ...asked }, options.project === undefined ? {} : { project: options.project });
   if (options.detach === true) {
     session.output.result(started, () => [started.id]);
     session.output.note(`started ${started.name}: ${showCount(started.tasks)} tasks. Follow it: airavata experiment watch ${started.id}`);

@@ -18,6 +18,7 @@ import { createCostHandlers } from "./costs.ts";
 import { createExperimentHandlers } from "./experiments.ts";
 import { runOnce } from "./idempotency.ts";
 import { createOutputHandlers } from "./outputs.ts";
+import { createProjectHandlers } from "./projects.ts";
 import { createRateGuard } from "./rate-limit.ts";
 import { createResourceHandlers } from "./resources.ts";
 import { createStorageHandlers } from "./storage.ts";
@@ -135,6 +136,7 @@ export function createHttpApp(deps: HttpDeps): HttpApp {
     ...createSignInHandlers(deps),
     ...createOwnAccountHandlers(deps),
     ...createUserHandlers(deps),
+    ...createProjectHandlers(deps),
     ...createExperimentHandlers(deps),
     ...createOutputHandlers(deps),
     ...createCostHandlers(deps),

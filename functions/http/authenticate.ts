@@ -1,6 +1,7 @@
 /** P1: who asks, and whether they may. Both run before the body is read and before any effect. */
 import { type Route, scopeOf } from "#api/routes.ts";
 import { isWithin } from "#domain/account.ts";
+import { parseId, personalProject } from "#domain/id.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { isStorage } from "#domain/resource.ts";
 import type { HttpDeps, User } from "./deps.ts";
@@ -33,6 +34,24 @@ function checkScope(route: Route, { scopes, by }: User): void {
     throw new SchedulerError("forbidden", "an API token may not do this: sign in");
 }
 
+const noProject = (): SchedulerError => new SchedulerError("not-found", "there is no such project, or you may not see it");
+
+/**
+ * The process that made an experiment may have died before it was granted. Its owner's next request completes that: what is
+ * stored says what it is granted to, and nothing more.
+ */
+async function mend({ orchestrator, authorization, projects }: HttpDeps, user: User, id: string): Promise<boolean> {
+  const experiment = parseId("experiment", id);
+  if (experiment === undefined) return false;
+  const stored = await orchestrator.find(experiment).catch((error: unknown) => {
+    if (error instanceof SchedulerError && error.kind === "not-found") return undefined;
+    throw error;
+  });
+  if (stored?.owner !== user.id) return false;
+  await authorization.write(projects.grantsOf(stored));
+  return true;
+}
+
 const noExperiment = (): SchedulerError => new SchedulerError("not-found", "there is no such experiment, or you may not see it");
 
 const noStorage = (): SchedulerError => new SchedulerError("not-found", "there is no such storage resource, or you may not use it");
@@ -57,15 +76,33 @@ export async function authorize(deps: HttpDeps, route: Route, user: User | undef
   const id = {
     deployment: () => deps.deploymentId,
     experiment: () => params.id ?? "",
+    project: () => params.id ?? "",
     storage_resource: () => storageId(deps, params.storage ?? ""),
   };
   const object = { type: on, id: await id[on]() };
+  // Nothing is written about a personal project: it is its user's and nobody else's.
+  if (on === "project" && object.id === personalProject(user.id)) return;
   if (await deps.authorization.check(subject, can, object)) return;
   if (on === "deployment") throw new SchedulerError("forbidden", "only administrators of this installation may do that");
   if (on === "storage_resource") {
     if (can === "use" || !(await deps.authorization.check(subject, "use", object))) throw noStorage();
     throw new SchedulerError("forbidden", "you may read from this storage resource, not write to it");
   }
-  if (can === "view" || !(await deps.authorization.check(subject, "view", object))) throw noExperiment();
-  throw new SchedulerError("forbidden", "you may look at this experiment, not change it");
+  if (on === "project") {
+    if (can === "view" || !(await deps.authorization.check(subject, "view", object))) throw noProject();
+    throw new SchedulerError("forbidden", "you may look at this project; its owners change it");
+  }
+  await refuseExperiment(deps, user, { type: on, id: object.id }, can);
+}
+
+async function refuseExperiment(
+  deps: HttpDeps,
+  user: User,
+  object: { readonly type: "experiment"; readonly id: string },
+  can: "view" | "edit",
+): Promise<void> {
+  const subject = { type: "user", id: user.id } as const;
+  const may = (permission: string) => deps.authorization.check(subject, permission, object);
+  if (can === "edit" && (await may("view"))) throw new SchedulerError("forbidden", "you may look at this experiment, not change it");
+  if (!(await mend(deps, user, object.id)) || !(await may(can))) throw noExperiment();
 }

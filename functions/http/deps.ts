@@ -2,7 +2,7 @@
 
 import type { ResourceSettings } from "#api/schema/resource.ts";
 import type { ExperimentOrchestrator, OutputView } from "#core/experiment-orchestrator/index.ts";
-import type { Accounts, Caller } from "#core/accounts/index.ts";
+import type { Accounts, Caller, Projects } from "#core/accounts/index.ts";
 import type { Cost } from "#core/costs/index.ts";
 import type { ExperimentId, UserId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
@@ -18,19 +18,20 @@ export interface User extends Pick<Caller, "scopes" | "by"> {
 }
 
 export interface AuthorizedObject {
-  readonly type: "user" | "deployment" | "experiment" | "compute_resource" | "storage_resource";
+  readonly type: "user" | "group" | "deployment" | "project" | "experiment" | "compute_resource" | "storage_resource";
   readonly id: string;
 }
 
 export interface AuthorizedRelation {
   readonly object: AuthorizedObject;
   readonly relation: string;
-  readonly subject: AuthorizedObject;
+  readonly subject: AuthorizedObject & { readonly relation?: string };
 }
 
 /** The part of the port that is used here. */
 export interface Authorization {
   check(subject: AuthorizedObject, permission: string, object: AuthorizedObject): Promise<boolean>;
+  checkMany(subject: AuthorizedObject, permission: string, objects: readonly AuthorizedObject[]): Promise<readonly boolean[]>;
   write(relations: readonly AuthorizedRelation[]): Promise<void>;
 }
 
@@ -82,6 +83,7 @@ type LogFacts = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface HttpDeps {
   readonly accounts: Accounts;
+  readonly projects: Projects;
   readonly signIn: { readonly registration: "open" | "closed" };
   readonly orchestrator: ExperimentOrchestrator;
   /** From the file's meaning to a plan; throws `invalid-input` with complaints. */

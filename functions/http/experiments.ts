@@ -6,7 +6,7 @@ import type { AttemptView, ExperimentView, TaskDetail, TaskView } from "#core/ex
 import { type Budget, budgetOf } from "#domain/budget.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { type Experiment, type ExperimentState, isTerminal } from "#domain/experiment.ts";
-import { type ExperimentId, ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
+import { type ExperimentId, ID_RANDOM_BYTES, makeId, type ProjectId, personalProject } from "#domain/id.ts";
 import type { Handlers } from "./call.ts";
 import type { HttpDeps, User } from "./deps.ts";
 
@@ -35,6 +35,7 @@ const summaryOf = (e: Experiment): ExperimentSummary => ({
   id: e.id,
   name: e.name,
   owner: e.owner,
+  project: e.project ?? personalProject(e.owner),
   status: e.status,
   priority: e.priority,
   weight: e.weight,
@@ -47,6 +48,7 @@ const viewOf = (v: ExperimentView): ExperimentViewAnswer => ({
   id: v.id,
   name: v.name,
   owner: v.owner,
+  project: v.project ?? personalProject(v.owner),
   status: v.status,
   priority: v.priority,
   weight: v.weight,
@@ -84,7 +86,7 @@ const budgetIn = (spec: ReturnType<typeof readExperiment>): Budget | undefined =
   "budget" in spec && spec.budget !== undefined ? budgetOf(spec.budget) : undefined;
 
 export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
-  const { orchestrator, authorization, compilePlan } = deps;
+  const { orchestrator, authorization, projects, compilePlan } = deps;
 
   /** Once it is created the answer names it, whatever becomes of the submit: else a repeated request makes another. */
   async function submitCreated(created: Experiment, requestId: string): Promise<Experiment> {
@@ -98,32 +100,26 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
   }
 
   /** May come before the experiment: a relation to nothing permits nothing. */
-  async function own(id: ExperimentId, user: User): Promise<void> {
-    const object = { type: "experiment", id } as const;
-    await authorization.write([
-      { object, relation: "owner", subject: { type: "user", id: user.id } },
-      { object, relation: "deployment", subject: { type: "deployment", id: deps.deploymentId } },
-    ]);
-  }
+  const grant = (e: Parameters<HttpDeps["projects"]["grantsOf"]>[0]): Promise<void> => authorization.write(projects.grantsOf(e));
 
   const anotherId = () => makeId("experiment", deps.clock.now(), crypto.getRandomValues(new Uint8Array(ID_RANDOM_BYTES)));
 
   return {
     planExperiment: async ({ body }) => summarizePlan(compilePlan(readExperiment(body.bytes, body))),
-    createExperiment: ({ body, query, user, requestId, newId: id = anotherId() }) => {
+    createExperiment: async ({ body, query, user, requestId, newId: id = anotherId() }) => {
       const spec = readExperiment(body.bytes, body);
       const plan = compilePlan(spec);
+      const project = await projects.place(user.id, query.project ?? ("project" in spec ? spec.project : undefined));
+      const placed = { id, owner: user.id, project };
       return deps.charging([id], async () => {
-        const [created] = await Promise.all([
-          orchestrator.create({ owner: user.id, plan, priority: spec.priority, budget: budgetIn(spec), id }),
-          own(id, user),
-        ]);
+        const request = { ...placed, plan, priority: spec.priority, budget: budgetIn(spec) };
+        const [created] = await Promise.all([orchestrator.create(request), grant(placed)]);
         return summaryOf(query.submit === "true" ? await submitCreated(created, requestId) : created);
       });
     },
     listExperiments: async ({ user, query }) => {
-      const page = await orchestrator.list(user.id, query);
-      return { items: page.items.map(summaryOf), ...cursorOf(page) };
+      const page = await listed(deps, user, query);
+      return { items: (await visible(deps, user, page.items)).map(summaryOf), ...cursorOf(page) };
     },
     getExperiment: async ({ params }) => viewOf(await orchestrator.view(params.id)),
     submitExperiment: async ({ params }) => summaryOf(await orchestrator.submit(params.id)),
@@ -136,15 +132,58 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
       const change = budget === undefined ? others : { ...others, budget: budgetOf(budget ?? {}) };
       return summaryOf(await orchestrator.edit(params.id, change));
     },
-    resubmitExperiment: ({ params, user, requestId, newId: id = anotherId() }) =>
-      deps.charging([id], async () => {
-        const [created] = await Promise.all([orchestrator.resubmit(params.id, user.id, id), own(id, user)]);
+    resubmitExperiment: async ({ params, user, requestId, newId: id = anotherId() }) => {
+      const project = await placeBeside(deps, user, params.id);
+      const placed = { owner: user.id, project };
+      return deps.charging([id], async () => {
+        const [created] = await Promise.all([orchestrator.resubmit(params.id, { ...placed, as: id }), grant({ ...placed, id })]);
         return summaryOf(await submitCreated(created, requestId));
-      }),
+      });
+    },
     listTasks: async ({ params, query }) => {
       const page = await orchestrator.tasks(params.id, query);
       return { items: page.items.map(taskOf), ...cursorOf(page) };
     },
     getTask: async ({ params }) => detailOf(await orchestrator.task(params.id, params.set, params.number)),
   };
+}
+
+type ListQuery = { readonly project?: ProjectId; readonly limit: number; readonly cursor?: string };
+
+/** What is stored; whether it may be seen comes after. */
+async function listed({ orchestrator, authorization }: HttpDeps, user: User, { project, ...page }: ListQuery) {
+  if (project === undefined) return orchestrator.list(user.id, page);
+  if (project === personalProject(user.id)) {
+    const { items, ...rest } = await orchestrator.list(user.id, page);
+    return { ...rest, items: items.filter((e) => e.project === undefined) };
+  }
+  const may = await authorization.check({ type: "user", id: user.id }, "view", { type: "project", id: project });
+  if (!may) throw new SchedulerError("not-found", "there is no such project, or you may not see it");
+  return orchestrator.listProject(project, page);
+}
+
+/** Those of a page that the user may view, by one question for all. */
+async function visible(deps: HttpDeps, user: User, items: readonly Experiment[]): Promise<readonly Experiment[]> {
+  const subject = { type: "user", id: user.id } as const;
+  const ask = (some: readonly Experiment[]) =>
+    deps.authorization.checkMany(
+      subject,
+      "view",
+      some.map(({ id }) => ({ type: "experiment", id }) as const),
+    );
+  const answers = await ask(items);
+  const hidden = items.filter((e, i) => answers[i] !== true && e.owner === user.id);
+  if (hidden.length === 0) return items.filter((_, i) => answers[i]);
+  // The process that made one may have died before it was granted. What is stored says what it is granted to, and nothing more.
+  for (const e of hidden) await deps.authorization.write(deps.projects.grantsOf(e));
+  const again = await ask(items);
+  return items.filter((_, i) => again[i]);
+}
+
+/** The project of an experiment, when the user may make others there; else the personal one. */
+async function placeBeside({ orchestrator, authorization }: HttpDeps, user: User, id: ExperimentId): Promise<ProjectId | undefined> {
+  const { project } = await orchestrator.find(id);
+  if (project === undefined) return undefined;
+  const may = await authorization.check({ type: "user", id: user.id }, "edit", { type: "project", id: project });
+  return may ? project : undefined;
 }

@@ -5,12 +5,13 @@ import * as z from "zod";
 
 /**
  * `signed-in`: with the token of a sign-in, not with an API token. `experiment`: the one that the path names by its id; who may
- * not view it learns nothing of it: 404. `storage_resource`: the one that the path names; who may not use it learns nothing either.
+ * not view it learns nothing of it: 404. `project`: likewise. `storage_resource`: the one that the path names; who may not use it learns nothing either.
  */
 export type RoutePermission =
   | "public"
   | "authenticated"
   | "signed-in"
+  | { readonly on: "project"; readonly can: "view" | "edit" | "manage" }
   | { readonly on: "experiment"; readonly can: "view" | "edit" }
   | { readonly on: "storage_resource"; readonly can: "use" | "write" }
   | { readonly on: "deployment"; readonly can: "administer" };

@@ -8,12 +8,13 @@ import type { EXPERIMENT_FILE, ExperimentFileBody, FILE_CONTENT, FileContent, Ro
 import { accountRoutes } from "./routes/accounts.ts";
 import { costRoutes } from "./routes/costs.ts";
 import { experimentRoutes } from "./routes/experiments.ts";
+import { projectRoutes } from "./routes/projects.ts";
 import { resourceRoutes } from "./routes/resources.ts";
 import { storageRoutes } from "./routes/storage.ts";
 
 export * from "./route.ts";
 
-export const routes = { ...accountRoutes, ...experimentRoutes, ...costRoutes, ...resourceRoutes, ...storageRoutes };
+export const routes = { ...accountRoutes, ...projectRoutes, ...experimentRoutes, ...costRoutes, ...resourceRoutes, ...storageRoutes };
 
 type Routes = typeof routes;
 export type OperationId = keyof Routes;

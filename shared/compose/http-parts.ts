@@ -1,5 +1,5 @@
 /** What the HTTP application needs, wherever it runs. */
-import { createAccounts } from "#core/accounts/index.ts";
+import { createAccounts, createProjects } from "#core/accounts/index.ts";
 import { createCosts } from "#core/costs/index.ts";
 import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
 import { deploymentKey } from "#config";
@@ -30,6 +30,7 @@ export async function openHttpParts(s: HttpStores, rooms: Rooms) {
   });
   return {
     accounts,
+    projects: createProjects({ ...s, store: s.projects, deploymentId: DEPLOYMENT_ID }),
     signIn: { registration: config.registration },
     orchestrator,
     compilePlan,

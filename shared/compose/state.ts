@@ -4,6 +4,7 @@ import { type CapacityCounter, createDynamoClient, createDynamoTable } from "#ad
 import { createDynamoCostStore } from "#adapters/dynamodb/cost-store.ts";
 import { createDynamoIdempotencyStore } from "#adapters/dynamodb/idempotency-store.ts";
 import { createDynamoInputStore } from "#adapters/dynamodb/input-store.ts";
+import { createDynamoProjectStore } from "#adapters/dynamodb/project-store.ts";
 import { createDynamoRateLimiter } from "#adapters/dynamodb/rate-limiter.ts";
 import { createDynamoResourceStore } from "#adapters/dynamodb/resource-store.ts";
 import { createTable } from "#adapters/dynamodb/table.ts";
@@ -49,6 +50,7 @@ export function openState(config: Config, part: string) {
     tasks: createDynamoTaskStore(table),
     workers: createDynamoWorkerStore(table),
     accounts: createDynamoAccountStore(table),
+    projects: createDynamoProjectStore(table),
     resources: createDynamoResourceStore(table),
     inputs: createDynamoInputStore(table),
     idempotency: createDynamoIdempotencyStore(table),

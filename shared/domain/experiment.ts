@@ -1,6 +1,6 @@
 /** An experiment, its gates and its task sets as stored. Names and conditions: docs/PROTOCOL.md. */
 import type { Budget } from "./budget.ts";
-import { type ExperimentId, parseId, type UserId } from "./id.ts";
+import { type ExperimentId, parseId, type ProjectId, type UserId } from "./id.ts";
 import type { FailureCause } from "./plan.ts";
 
 export const EXPERIMENT_STATES = ["CREATED", "RUNNING", "PAUSED", "RETRYING", "COMPLETED", "FAILED", "CANCELED", "DELETING"] as const;
@@ -24,6 +24,8 @@ export const EXPERIMENT_TRANSITIONS: Readonly<Record<ExperimentState, readonly E
 export interface Experiment {
   readonly id: ExperimentId;
   readonly owner: UserId;
+  /** The project that it is in; absent: the owner's personal one. */
+  readonly project?: ProjectId;
   readonly name: string;
   readonly status: ExperimentState;
   /** While RETRYING: where to go back to. */

@@ -23,6 +23,7 @@ export type UserId = Id<"user">;
 export type WorkerId = Id<"worker">;
 export type GatewayId = Id<"gateway">;
 export type ResourceId = Id<"resource">;
+export type ProjectId = Id<"project">;
 export type SessionId = Id<"session">;
 export type TokenId = Id<"token">;
 
@@ -57,4 +58,13 @@ const BODY = /^[0-9a-hjkmnp-tv-z]{26}$/;
 export function parseId<K extends IdKind>(kind: K, text: string): Id<K> | undefined {
   const prefix = `${PREFIXES[kind]}_`;
   return text.startsWith(prefix) && BODY.test(text.slice(prefix.length)) ? (text as Id<K>) : undefined;
+}
+
+/** Every user has a project of their own; its id follows from the user's, so that nothing has to be looked up. */
+export const personalProject = (user: UserId): ProjectId => `${PREFIXES.project}${user.slice(PREFIXES.user.length)}` as ProjectId;
+
+/** When an id was made, as whoever made it said: milliseconds since 1970. */
+export function instantOf(id: string): number {
+  const digits = id.slice(id.indexOf("_") + 1).slice(0, 10);
+  return [...digits].reduce((time, digit) => time * 32 + DIGITS.indexOf(digit), 0);
 }

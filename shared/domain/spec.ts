@@ -55,6 +55,8 @@ export interface TaskSetSpec {
 export interface ExperimentBody {
   readonly name?: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Id, or name among those that its author belongs to; absent: the personal one. */
+  readonly project?: string;
   readonly priority: number;
   readonly budget?: BudgetSpec;
   readonly on: readonly string[];

@@ -70,6 +70,8 @@ export interface AccountStore {
   /** Takes its name, and its identity if it has one, and puts the user, each [absent]. `name`, `identity`: that one is taken. */
   createUser(user: UserRecord): Promise<"done" | "name" | "identity">;
   readUser(id: UserId): Promise<UserRecord | undefined>;
+  /** In the order of the ids, without those that are absent. */
+  readUsers(ids: readonly UserId[]): Promise<readonly UserRecord[]>;
   findUser(name: string): Promise<UserRecord | undefined>;
   findIdentity(identity: Identity): Promise<UserRecord | undefined>;
   /** [version as expected]; `post` has the next one and the same name. `false`: it was changed meanwhile. */

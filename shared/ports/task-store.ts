@@ -11,11 +11,11 @@
  * - Implementations store post-images: the caller computed them from what it read; conditions make that safe.
  */
 import type { Experiment, ExperimentState, Gate, TaskSet } from "#domain/experiment.ts";
-import type { ExperimentId, UserId } from "#domain/id.ts";
+import type { ExperimentId, ProjectId, UserId } from "#domain/id.ts";
 import type { Lease, LeaseKey } from "#domain/lease.ts";
 import type { Segment, SegmentKey } from "#domain/segment.ts";
 
-export type Refuser = "experiment" | "gate" | "set" | "segment" | "lease" | "worker";
+export type Refuser = "experiment" | "gate" | "set" | "segment" | "lease" | "worker" | "project";
 export type WriteOutcome =
   | { readonly kind: "done" }
   | { readonly kind: "refused"; readonly by: Refuser; readonly index: number }
@@ -96,7 +96,10 @@ export interface Page<T> {
 }
 
 export interface TaskStore {
-  /** Puts the experiment [absent], its gates and its sets, which start at next 0. At most 64 sets. */
+  /**
+   * Puts the experiment [absent], its gates and its sets, which start at next 0. At most 64 sets. When it names a project: that
+   * one [present and not archived], else refused by `project`.
+   */
   createExperiment(experiment: Experiment, sets: readonly TaskSet[]): Promise<WriteOutcome>;
   readExperiment(id: ExperimentId): Promise<Experiment | undefined>;
   readGate(id: ExperimentId, shard: number): Promise<Gate | undefined>;
@@ -125,6 +128,8 @@ export interface TaskStore {
   openSegments(id: ExperimentId, limit: number): Promise<readonly SegmentKey[]>;
   /** Hint: experiments that are live, in this state only when it is given; those from `from` on come before the others. */
   liveExperiments(limit: number, wanted?: LiveChoice): Promise<readonly Experiment[]>;
+  /** Experiments that name the project, newest first. */
+  listProject(project: ProjectId, options: { readonly limit: number; readonly cursor?: string }): Promise<Page<Experiment>>;
   /** Experiments of an owner, newest first. Hint: may lag. */
   listExperiments(owner: UserId, options: { readonly limit: number; readonly cursor?: string }): Promise<Page<Experiment>>;
 }

@@ -56,6 +56,7 @@ export function describeAccountStore(name: string, make: () => Promise<Subject<A
       expect(await accounts.findUser("user-2")).toEqual(aUser(2));
       expect(await accounts.findIdentity(IDENTITY)).toEqual(full);
       expect(await accounts.findIdentity({ ...IDENTITY, subject: "eve" })).toBeUndefined();
+      expect(await accounts.readUsers([userId(2), userId(3), userId(1)])).toEqual([aUser(2), full]);
       expect(await accounts.readUser(userId(3))).toBeUndefined();
       expect(await accounts.findUser("user-3")).toBeUndefined();
     });

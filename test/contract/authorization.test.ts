@@ -98,6 +98,67 @@ describe.each(subjects)("Authorization on $name", (subject) => {
     expect(await authorization.check(other, "use", resource)).toBe(false);
   });
 
+  test.each([
+    ["owner", [true, true, true, true, true, true]],
+    ["editor", [true, true, true, false, true, true]],
+    ["viewer", [true, true, false, false, true, false]],
+    ["none", [false, false, false, false, false, false]],
+  ] as const)("a project's %s reaches the project and its experiments as far as the role goes", async (role, expected) => {
+    const [project, experiment, elsewhere, user] = [fresh("project"), fresh("experiment"), fresh("experiment"), aUser()];
+    await authorization.write([to(experiment, "project", project), to(elsewhere, "project", fresh("project"))]);
+    if (role !== "none") await authorization.write([to(project, role, user)]);
+    const asked = ["belong", "view", "edit", "manage"].map((permission) => authorization.check(user, permission, project));
+    const ofExperiment = ["view", "edit"].map((permission) => authorization.check(user, permission, experiment));
+    expect(await Promise.all([...asked, ...ofExperiment])).toEqual(expected);
+    expect(await authorization.check(user, "view", elsewhere)).toBe(false);
+    expect(await authorization.find(user, "belong", "project")).toEqual(role === "none" ? [] : [project.id]);
+  });
+
+  test("a role that takes the place of another is there at once, and one that is taken away is gone for the next check", async () => {
+    const [project, experiment, user] = [fresh("project"), fresh("experiment"), aUser()];
+    await authorization.write([to(experiment, "project", project), to(project, "editor", user)]);
+    await authorization.change({ write: [to(project, "viewer", user)], remove: [to(project, "editor", user), to(project, "owner", user)] });
+    expect(await authorization.checkMany(user, "edit", [experiment, project])).toEqual([false, false]);
+    expect(await authorization.check(user, "view", experiment)).toBe(true);
+    for (let i = 0; i < 25; i++) {
+      await authorization.write([to(project, "viewer", user)]);
+      expect(await authorization.check(user, "view", experiment)).toBe(true);
+      await authorization.remove([to(project, "viewer", user)]);
+      expect(await authorization.check(user, "view", experiment)).toBe(false);
+      expect(await authorization.find(user, "view", "experiment")).toEqual([]);
+    }
+  });
+
+  test("groups within groups pass a role on to their members, until they leave", async () => {
+    const [project, outer, inner, user] = [fresh("project"), fresh("group"), fresh("group"), aUser()];
+    const members = (group: ObjectRef) => ({ ...group, relation: "member" });
+    await authorization.write([to(project, "editor", members(outer)), to(outer, "member", members(inner)), to(inner, "member", user)]);
+    expect(await authorization.check(user, "edit", project)).toBe(true);
+    expect(await authorization.find(user, "belong", "project")).toEqual([project.id]);
+    await authorization.remove([to(inner, "member", user)]);
+    expect(await authorization.check(user, "view", project)).toBe(false);
+    await expect(authorization.write([to(fresh("experiment"), "owner", members(outer))])).rejects.toMatchObject(invalid);
+  });
+
+  test("an administrator reaches every project of the deployment and belongs to none by that", async () => {
+    const [deployment, project, admin] = [fresh("deployment"), fresh("project"), aUser()];
+    await authorization.write([to(deployment, "admin", admin), to(project, "deployment", deployment)]);
+    expect(await authorization.check(admin, "manage", project)).toBe(true);
+    expect(await authorization.find(admin, "belong", "project")).toEqual([]);
+    expect(await authorization.find(admin, "view", "project")).toEqual([project.id]);
+  });
+
+  test("tells what was written about an object, in order, and nothing of others", async () => {
+    const [project, one, two] = [fresh("project"), aUser(), aUser()];
+    const group = { ...fresh("group"), relation: "member" };
+    const written = [to(project, "editor", one), to(project, "editor", two), to(project, "viewer", group)];
+    await authorization.write([...written, to(fresh("project"), "owner", one)]);
+    expect(await authorization.relationsOf(project)).toEqual(written);
+    await authorization.remove([written[0] as Relation]);
+    expect(await authorization.relationsOf(project)).toEqual(written.slice(1));
+    expect(await authorization.relationsOf(fresh("project"))).toEqual([]);
+  });
+
   test("a resource opened to everybody is used by users unknown until then, and closed again", async () => {
     const [resource, user] = [fresh("compute_resource"), aUser()];
     await authorization.write([to(resource, "user", EVERYBODY)]);

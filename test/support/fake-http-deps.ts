@@ -1,11 +1,13 @@
 /** What the HTTP application needs, in memory: two users, an administrator, experiments and one task with an output. */
 import { createHash, randomBytes } from "node:crypto";
 import { createMemoryAccountStore } from "../../shared/adapters/memory/account-store.ts";
+import { createMemoryAuthorization } from "../../shared/adapters/memory/authorization.ts";
 import { createMemoryIdempotencyStore } from "../../shared/adapters/memory/idempotency-store.ts";
+import { createMemoryProjectStore } from "../../shared/adapters/memory/project-store.ts";
 import { createMemoryRateLimiter } from "../../shared/adapters/memory/rate-limiter.ts";
 import { createMemoryStorage } from "../../shared/adapters/memory/storage.ts";
 import { createMemoryResourceStore } from "../../shared/adapters/memory/resource-store.ts";
-import { createAccounts } from "../../shared/core/accounts/index.ts";
+import { createAccounts, createProjects } from "../../shared/core/accounts/index.ts";
 import { hashPassword, SALT_BYTES } from "../../shared/core/accounts/password.ts";
 import type { UserRecord } from "../../shared/ports/account-store.ts";
 import type { ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
@@ -17,7 +19,7 @@ import type { Experiment, ExperimentState } from "../../shared/domain/experiment
 import { type ExperimentId, type IdKind, makeId } from "../../shared/domain/id.ts";
 import type { Plan } from "../../shared/domain/plan.ts";
 import type { Worker } from "../../shared/domain/worker.ts";
-import type { AuthorizedObject, HttpDeps, User } from "../../functions/http/deps.ts";
+import type { HttpDeps, User } from "../../functions/http/deps.ts";
 
 /** Hashes that take no time. */
 const CHEAP = { memoryKib: 64, passes: 1, lanes: 1 };
@@ -81,6 +83,16 @@ export const anOutput = (task: string, path: string, text = OUTPUT_TEXT, name = 
   text,
 });
 
+function pageOf(
+  fake: FakeHttp,
+  wanted: (e: Experiment) => boolean,
+  { limit, cursor }: { readonly limit: number; readonly cursor?: string },
+) {
+  const mine = [...fake.experiments.values()].map((held) => held.experiment).filter(wanted);
+  const from = Number(cursor ?? 0);
+  return { items: mine.slice(from, from + limit), ...(from + limit < mine.length ? { cursor: String(from + limit) } : {}) };
+}
+
 function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
   const get = (key: ExperimentId): Held => fake.experiments.get(key) ?? notFound();
   const turn = (key: ExperimentId, status: ExperimentState): Experiment => {
@@ -95,12 +107,21 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
   };
   const setAt = (key: ExperimentId, name: string) => get(key).plan.sets.find((set) => set.name === name) ?? notFound();
   return {
-    async create({ owner, plan, priority, id: key = id("experiment") }) {
+    async create({ owner, project, plan, priority, id: key = id("experiment") }) {
       await fake.hold;
       const known = fake.experiments.get(key);
       if (known !== undefined) return known.experiment;
       const taskCount = plan.sets.reduce((n, set) => n + set.count, 0);
-      const common = { generation: 0, version: 0, planHash: "secret-hash", gates: 1, weight: 1, createdAtMs: 1, live: false };
+      const common = {
+        ...(project === undefined ? {} : { project }),
+        generation: 0,
+        version: 0,
+        planHash: "secret-hash",
+        gates: 1,
+        weight: 1,
+        createdAtMs: 1,
+        live: false,
+      };
       const experiment: Experiment = { id: key, owner, name: plan.name, status: "CREATED", priority, taskCount, ...common };
       fake.experiments.set(experiment.id, { experiment, plan });
       return experiment;
@@ -119,9 +140,9 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
       held.experiment = { ...held.experiment, ...change };
       return held.experiment;
     },
-    async resubmit(key, owner, as) {
+    async resubmit(key, { owner, project, as }) {
       const { experiment, plan } = get(key);
-      return this.create({ owner, plan, priority: experiment.priority, id: as });
+      return this.create({ owner, project, plan, priority: experiment.priority, id: as });
     },
     retry: async (key) => turn(key, "RETRYING"),
     find: async (key) => get(key).experiment,
@@ -139,11 +160,8 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
       }));
       return { ...e, labels: plan.labels, tasks: e.taskCount, sets };
     },
-    async list(owner, { limit, cursor }) {
-      const mine = [...fake.experiments.values()].map((held) => held.experiment).filter((e) => e.owner === owner);
-      const from = Number(cursor ?? 0);
-      return { items: mine.slice(from, from + limit), ...(from + limit < mine.length ? { cursor: String(from + limit) } : {}) };
-    },
+    list: async (owner, page) => pageOf(fake, (e) => e.owner === owner, page),
+    listProject: async (project, page) => pageOf(fake, (e) => e.project === project, page),
     async tasks(key, filter) {
       const sets = get(key).plan.sets.filter((set) => filter.set === undefined || set.name === filter.set);
       const all = sets.flatMap((set) => Array.from({ length: set.count }, (_, number) => ({ set: set.name, number })));
@@ -197,16 +215,20 @@ const workers: Worker[] = [
 
 export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
   const users = new Map([ALICE, BOB, ADMIN].map((user) => [tokenOf(user), user]));
-  const relations = new Set<string>();
-  const nameOf = (object: AuthorizedObject, relation: string, subject: AuthorizedObject) =>
-    `${object.type}:${object.id}#${relation}@${subject.id}`;
+  const authorization = createMemoryAuthorization();
+  const deployment = { type: "deployment", id: "main" } as const;
+  void authorization.write([{ object: deployment, relation: "admin", subject: { type: "user", id: ADMIN.id } }]);
   const resources = createMemoryResourceStore();
   void resources.putResource({ kind: "LOCAL", id: id("resource"), name: "local", owner: ADMIN.id, createdAtMs: 1 });
   const files = id("resource");
   void resources.putResource({ kind: "POSIX", id: files, name: STORAGE, owner: ALICE.id, root: "/files", createdAtMs: 1 });
   const storage = createMemoryStorage();
   storage.place("/in.txt", Buffer.from("in"));
-  relations.add(`storage_resource:${files}#owner@${ALICE.id}`);
+  const held = { type: "storage_resource", id: files } as const;
+  void authorization.write([
+    { object: held, relation: "owner", subject: { type: "user", id: ALICE.id } },
+    { object: held, relation: "deployment", subject: deployment },
+  ]);
   const store = createMemoryAccountStore();
   for (const user of users.values()) void store.createUser(recordOf(user));
   const errors: string[] = [];
@@ -238,19 +260,11 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
     compilePlan,
     costs: { of: async () => costOf({ "write-units": 1_500_000 }) },
     charging: (_payers, work) => work(),
-    authorization: {
-      check: async (subject, permission, object) => {
-        if (object.type === "deployment") return subject.id === ADMIN.id && permission === "administer";
-        return subject.id === ADMIN.id
-          ? [...relations].some((r) => r.startsWith(`${object.type}:${object.id}#`))
-          : relations.has(nameOf(object, "owner", subject)) ||
-              (permission === "view" && relations.has(nameOf(object, "viewer", subject))) ||
-              (permission === "use" && relations.has(nameOf(object, "user", subject)));
-      },
-      write: async (written) => {
-        for (const { object, relation, subject } of written) relations.add(nameOf(object, relation, subject));
-      },
-    },
+    authorization,
+    projects: createProjects({
+      ...{ store: createMemoryProjectStore(), authorization, deploymentId: "main", clock, random },
+      tasks: { listProject: (project, page) => orchestrator.listProject(project, page) },
+    }),
     deploymentId: "main",
     resources: createResourceRegistry({ store: resources, clock, random }),
     openStorage: () => storage,

@@ -10,10 +10,11 @@ export interface Named {
   readonly experiments: string;
   readonly tokens: string;
   readonly users: string;
+  readonly projects: string;
   readonly storage: string;
 }
 
-const OTHERS: Readonly<Record<string, string>> = { set: "hello", number: "0", name: "OUT" };
+const OTHERS: Readonly<Record<string, string>> = { set: "hello", number: "0", name: "OUT", user: "bob" };
 
 const QUERIES: Partial<Record<OperationId, string>> = { getFile: "?path=/in.txt", putFile: "?path=/in.txt&replace=true" };
 
@@ -26,6 +27,9 @@ const BODIES: Partial<Record<OperationId, { readonly type: string; readonly text
   editMe: json({ fullName: "A. Lice" }),
   changePassword: json({ current: "correct horse battery", next: "another horse entirely" }),
   createToken: json({ name: "ci", scopes: ["read"] }),
+  createProject: json({ name: "Rain" }),
+  editProject: json({ description: "of Seattle" }),
+  setMember: json({ user: "bob", role: "viewer" }),
   createUser: json({ name: "carol", password: "correct horse battery" }),
   resetPassword: json({ password: "another horse entirely" }),
   planExperiment: yaml,

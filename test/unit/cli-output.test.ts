@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { clean, fitLines, showBytes, showDuration, table } from "../../cli/output.ts";
 import { describe as describeProgress, nextSteps, progressLine } from "../../cli/progress.ts";
 import type { ExperimentViewAnswer } from "../../shared/api/schema/experiment-view.ts";
+import { personalProject } from "../../shared/domain/id.ts";
 import { ALICE } from "../support/fake-http-deps.ts";
 
 const look = { style: (_: string, text: string) => text, columns: 100 };
@@ -9,6 +10,7 @@ const view = (over: Partial<ExperimentViewAnswer> = {}): ExperimentViewAnswer =>
   id: "exp_00000000000000000000000000" as ExperimentViewAnswer["id"],
   name: "rain",
   owner: ALICE.id,
+  project: personalProject(ALICE.id),
   status: "RUNNING",
   priority: 0,
   weight: 1,

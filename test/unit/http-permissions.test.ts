@@ -10,11 +10,12 @@ let app: HttpApp;
 let alices: string;
 
 let token: string;
+let project: string;
 
 const ofStorage: readonly OperationId[] = ["listFolder", "getFile", "putFile"];
 
 const send = (id: OperationId, as: string | undefined, experiment = alices, storage = STORAGE): Promise<Response> =>
-  app.fetch(requestOf(id, { experiments: experiment, tokens: token, users: BOB.id, storage }, as));
+  app.fetch(requestOf(id, { experiments: experiment, tokens: token, users: BOB.id, projects: project, storage }, as));
 
 const codeOf = async (response: Response): Promise<unknown> => ((await response.json()) as { code?: unknown }).code;
 const guarded = OPERATION_IDS.filter((id) => routeOf(id).permission !== "public");
@@ -25,6 +26,7 @@ beforeEach(async () => {
   fake = createFakeHttp();
   app = createHttpApp(fake.deps);
   token = (await fake.deps.accounts.createToken(ALICE.id, { name: "mine", scopes: ["read"], lifetimeMs: 1_000 })).token.id;
+  project = (await fake.deps.projects.create(ALICE.id, { name: "Alice's", description: "" })).id;
   const response = await send("createExperiment", tokenOf(ALICE), "");
   alices = ((await response.json()) as { id: string }).id;
 });
@@ -91,8 +93,10 @@ describe("experiments of somebody else", () => {
   });
 
   it("can be looked at but not changed by those who may view only: 403", async () => {
+    const project = { type: "project", id: "prj_1" } as const;
     await fake.deps.authorization.write([
-      { object: { type: "experiment", id: alices }, relation: "viewer", subject: { type: "user", id: BOB.id } },
+      { object: { type: "experiment", id: alices }, relation: "project", subject: project },
+      { object: project, relation: "viewer", subject: { type: "user", id: BOB.id } },
     ]);
     expect((await send("getExperiment", tokenOf(BOB))).status).toBe(200);
     expect((await send("cancelExperiment", tokenOf(BOB))).status).toBe(403);

@@ -5,6 +5,7 @@ import { createHttpApp, createLambdaHandler, type HttpApp } from "../../function
 import { createMemoryRateLimiter } from "../../shared/adapters/memory/rate-limiter.ts";
 import { problem } from "../../shared/api/problem.ts";
 import { OPERATION_IDS, routeOf } from "../../shared/api/routes.ts";
+import { personalProject } from "../../shared/domain/id.ts";
 import { SchedulerError } from "../../shared/domain/error.ts";
 import {
   ADMIN,
@@ -64,7 +65,7 @@ beforeEach(() => {
 describe("answers", () => {
   it("hold what the contract names and nothing else", async () => {
     const id = await created();
-    const named = { experiments: id, tokens: "", users: "alice", storage: STORAGE };
+    const named = { experiments: id, tokens: "", users: "alice", projects: personalProject(ADMIN.id), storage: STORAGE };
     for (const operation of OPERATION_IDS) {
       const route = routeOf(operation);
       if (route.method !== "GET" || !("json" in route.success)) continue;

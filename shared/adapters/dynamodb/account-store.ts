@@ -40,6 +40,7 @@ export function createDynamoAccountStore(table: DynamoTable): AccountStore {
   return {
     createUser: (user) => createUser(table, user),
     readUser,
+    readUsers: async (ids) => (await table.getAll(ids.map(userKey))).map(userFrom),
     findUser: (name) => userAt(userNameKey(name)),
     findIdentity: ({ issuer, subject }) => userAt(identityKey(issuer, subject)),
     updateUser: async (post) => {

@@ -9,7 +9,7 @@ import type { AttributeValue } from "@aws-sdk/client-dynamodb";
 import type { Budget } from "#domain/budget.ts";
 import type { Capacity } from "#domain/capacity.ts";
 import { type Experiment, type ExperimentState, type Gate, ownerPlace, type RetrySelection, type TaskSet } from "#domain/experiment.ts";
-import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
+import type { ExperimentId, GatewayId, ProjectId, UserId } from "#domain/id.ts";
 import { decodeSet, encodeSet, type IndexSet, isEmptySet } from "#domain/index-set.ts";
 import type { CloseCause, Lease, ResultRef } from "#domain/lease.ts";
 import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
@@ -87,6 +87,7 @@ export function experimentItem(e: Experiment): Item {
   return {
     ...keyItem(experimentKey(e.id)),
     owner: text(e.owner),
+    ...(e.project === undefined ? {} : { project: text(e.project) }),
     ownerAt: text(ownerPlace(e)),
     name: text(e.name),
     status: text(e.status),
@@ -109,12 +110,14 @@ export function experimentItem(e: Experiment): Item {
 
 export function experimentFrom(item: Item): Experiment {
   const prior = maybeTextOf(item, "prior") as Experiment["prior"];
+  const project = maybeTextOf(item, "project") as ProjectId | undefined;
   const startedAtMs = maybeNumberOf(item, "started");
   const endedAtMs = maybeNumberOf(item, "ended");
   const operation = item.op?.M;
   return {
     id: experimentOf(textOf(item, "pk")),
     owner: textOf(item, "owner") as UserId,
+    ...(project === undefined ? {} : { project }),
     name: textOf(item, "name"),
     status: textOf(item, "status") as ExperimentState,
     ...(prior === undefined ? {} : { prior }),

@@ -121,7 +121,9 @@ export const absentOrBefore = (sequence: number): Fragment =>
 export const isUnansweredOf = (nonce: string): Fragment =>
   of("#nonce = :nonce AND attribute_not_exists(#status)", { ":nonce": text(nonce) });
 
-// Accounts
+// Accounts and projects
+
+export const projectIsOpen = of("attribute_exists(#pk) AND #archived = :open", { ":open": { BOOL: false } });
 
 /** Users of before there were eras are in era 0. */
 export const eraIs = (era: number): Fragment =>

@@ -18,6 +18,8 @@
  * | identity    | ID#<digest>          | ID           |                                | get, then the user                          |
  * | session     | U#<u>                | SES#<s>      |                                | get with the user; query by prefix; ttl     |
  * | API token   | U#<u>                | TOK#<t>      |                                | get with the user; query by prefix          |
+ * | project     | P#<p>                | P            |                                | get                                         |
+ * | its exper.  | P#<p>                | X#<ownerAt>  |                                | query of the partition by prefix, falling   |
  * | resource    | RES                  | <name>       |                                | get; query of the partition (there are few) |
  * | input       | IN#<e>#<i>           | <digest>     |                                | get; by experiment for deletion             |
  * | answer      | AN#<digest>          | AN           |                                | get; ttl                                    |
@@ -33,7 +35,16 @@
  * has room: every settlement puts the worker back, and a heartbeat takes a full one out under the condition that it is full.
  */
 import { createHash } from "node:crypto";
-import { type ExperimentId, type GatewayId, parseId, type SessionId, type TokenId, type UserId, type WorkerId } from "#domain/id.ts";
+import {
+  type ExperimentId,
+  type GatewayId,
+  parseId,
+  type ProjectId,
+  type SessionId,
+  type TokenId,
+  type UserId,
+  type WorkerId,
+} from "#domain/id.ts";
 import type { LeaseKey } from "#domain/lease.ts";
 import type { SegmentKey } from "#domain/segment.ts";
 import { type WorkerKey, workerName } from "#domain/worker.ts";
@@ -112,6 +123,9 @@ export const SESSION_PREFIX = "SES#";
 export const sessionKey = (user: UserId, id: SessionId): ItemKey => ({ pk: userKey(user).pk, sk: `${SESSION_PREFIX}${id}` });
 export const API_TOKEN_PREFIX = "TOK#";
 export const apiTokenKey = (user: UserId, id: TokenId): ItemKey => ({ pk: userKey(user).pk, sk: `${API_TOKEN_PREFIX}${id}` });
+export const projectKey = (id: ProjectId): ItemKey => ({ pk: `P#${id}`, sk: "P" });
+export const PROJECT_PLACE_PREFIX = "X#";
+export const projectPlaceKey = (id: ProjectId, place: string): ItemKey => ({ pk: `P#${id}`, sk: `${PROJECT_PLACE_PREFIX}${place}` });
 export const RESOURCE_PARTITION = "RES";
 export const resourceKey = (name: string): ItemKey => ({ pk: RESOURCE_PARTITION, sk: name });
 

@@ -7,8 +7,8 @@
  */
 import { addCapacity, NO_CAPACITY } from "#domain/capacity.ts";
 import { assert, SchedulerError } from "#domain/error.ts";
-import { type Experiment, type Gate, placedIn } from "#domain/experiment.ts";
-import type { UserId } from "#domain/id.ts";
+import { type Experiment, type Gate, ownerPlace, placedIn } from "#domain/experiment.ts";
+import type { ProjectId, UserId } from "#domain/id.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
 import { type SegmentKey, segmentName } from "#domain/segment.ts";
 import { workerName } from "#domain/worker.ts";
@@ -30,6 +30,7 @@ import {
   experimentItem,
   gateFrom,
   gateItem,
+  type Item,
   keyItem,
   keyOf,
   leaseFrom,
@@ -50,6 +51,9 @@ import {
   gateKey,
   LEASE_PREFIX,
   leaseKey,
+  PROJECT_PLACE_PREFIX,
+  projectKey,
+  projectPlaceKey,
   roomShard,
   SET_PREFIX,
   segmentKey,
@@ -108,6 +112,7 @@ export function createDynamoTaskStore(table: DynamoTable): TaskStore {
       const start = from === undefined ? {} : { from: experimentKey(from).pk };
       return readThrough(table, { index: "live", shards: shardsOf("X"), limit, ...start, read: experimentFrom, accept });
     },
+    listProject: (project, options) => listProject(table, project, options),
     listExperiments: (owner, options) => listExperiments(table, owner, options),
   };
 }
@@ -123,6 +128,17 @@ function creation(experiment: Experiment, sets: Parameters<TaskStore["createExpe
     { by: "experiment", index: 0, kind: "put", item: experimentItem(experiment), condition },
     ...gatesOf(experiment).map((g, index): Write => ({ by: "gate", index, kind: "put", item: gateItem(g), condition })),
     ...sets.map((s, index): Write => ({ by: "set", index, kind: "put", item: setItem({ ...s, next: 0 }), condition })),
+    ...placing(experiment),
+  ];
+}
+
+function placing(experiment: Experiment): Write[] {
+  const { project } = experiment;
+  if (project === undefined) return [];
+  const item = keyItem(projectPlaceKey(project, ownerPlace(experiment)));
+  return [
+    { by: "project", index: 0, kind: "check", key: projectKey(project), condition: when.projectIsOpen },
+    { by: "project", index: 1, kind: "put", item },
   ];
 }
 
@@ -259,6 +275,23 @@ async function listLeases(
   const { items, last } = await queryPartition(table, { pk: segmentKey(key).pk, prefix: LEASE_PREFIX, limit, falling: true, ...start });
   const page = { items: items.map(leaseFrom) };
   return last === undefined ? page : { ...page, cursor: String(epochOf(keyOf(last))) };
+}
+
+/** Places stay when their experiment is deleted: such a page is shorter. */
+async function listProject(
+  table: DynamoTable,
+  project: ProjectId,
+  { limit, cursor }: { readonly limit: number; readonly cursor?: string },
+): Promise<Page<Experiment>> {
+  if (cursor !== undefined && placedIn(cursor) === undefined)
+    throw new SchedulerError("invalid-input", "the cursor is not one of ours; start without it");
+  const start = cursor === undefined ? {} : { start: keyItem(projectPlaceKey(project, cursor)) };
+  const pk = projectKey(project).pk;
+  const { items, last } = await queryPartition(table, { pk, prefix: PROJECT_PLACE_PREFIX, limit, falling: true, ...start });
+  const placeOf = (item: Item): string => textOf(item, "sk").slice(PROJECT_PLACE_PREFIX.length);
+  const ids = items.map((item) => placedIn(placeOf(item))).filter((id) => id !== undefined);
+  const found = (await table.getAll(ids.map(experimentKey))).map(experimentFrom);
+  return { items: found, ...(last === undefined ? {} : { cursor: placeOf(last) }) };
 }
 
 async function listExperiments(

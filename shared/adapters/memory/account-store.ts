@@ -29,6 +29,7 @@ export function createMemoryAccountStore(): AccountStore {
       return "done";
     },
     readUser: async (id) => copyUser(users.get(id)),
+    readUsers: async (ids) => [...new Set(ids)].map((id) => copyUser(users.get(id))).filter((user) => user !== undefined),
     findUser: async (name) => copyUser(users.get(names.get(name) ?? "")),
     findIdentity: async (identity) => copyUser(users.get(identities.get(identityName(identity)) ?? "")),
     updateUser: async (post) => {

@@ -12,6 +12,7 @@ import type { IndexSet } from "#domain/index-set.ts";
 import type { Lease } from "#domain/lease.ts";
 import type { Segment, Tries } from "#domain/segment.ts";
 import type { Worker } from "#domain/worker.ts";
+import type { ProjectRecord } from "#ports/project-store.ts";
 import type { Refuser, WriteOutcome } from "#ports/task-store.ts";
 import type { GatewayRecord, JoinToken } from "#ports/worker-store.ts";
 
@@ -39,6 +40,7 @@ export interface MemoryTable {
   readonly workers: Map<string, Worker>;
   readonly tokens: Map<string, StoredToken>;
   readonly gateways: Map<string, GatewayRecord>;
+  readonly projects: Map<string, ProjectRecord>;
   /** Copies of everything that the protocol's invariants speak of, by key. */
   snapshot(): MemorySnapshot;
 }
@@ -54,6 +56,7 @@ export function createMemoryTable(): MemoryTable {
     workers: new Map<string, Worker>(),
     tokens: new Map<string, StoredToken>(),
     gateways: new Map<string, GatewayRecord>(),
+    projects: new Map<string, ProjectRecord>(),
   };
   return {
     ...table,

@@ -56,7 +56,8 @@ export function createMemoryTaskStore(table: MemoryTable): TaskStore {
       live.sort((a, b) => (a.id < b.id ? -1 : 1));
       return [...live.filter((e) => e.id >= from), ...live.filter((e) => e.id < from)].slice(0, limit).map(copyExperiment);
     },
-    listExperiments: async (owner, options) => listExperiments(table, owner, options),
+    listProject: async (project, options) => listExperiments(table, (e) => e.project === project, options),
+    listExperiments: async (owner, options) => listExperiments(table, (e) => e.owner === owner, options),
   };
 }
 
@@ -83,6 +84,9 @@ function creation(table: MemoryTable, experiment: Experiment, sets: Parameters<T
     ...sets.map((s, index) =>
       absent("set", index, table.sets, `${id}/${s.ordinal}`, () => table.sets.set(`${id}/${s.ordinal}`, { ...s, next: 0 })),
     ),
+    ...(experiment.project === undefined
+      ? []
+      : [{ by: "project", index: 0, check: () => table.projects.get(experiment.project ?? "")?.archived === false } as const]),
   ];
 }
 
@@ -288,13 +292,13 @@ function openSegments(table: MemoryTable, id: ExperimentId, limit: number): Segm
 
 function listExperiments(
   table: MemoryTable,
-  owner: string,
+  isWanted: (experiment: Experiment) => boolean,
   options: { readonly limit: number; readonly cursor?: string },
 ): Page<Experiment> {
   if (options.cursor !== undefined && placedIn(options.cursor) === undefined)
     throw new SchedulerError("invalid-input", "the cursor is not one of ours; start without it");
   const all = [...table.experiments.values()]
-    .filter((e) => e.owner === owner && (options.cursor === undefined || ownerPlace(e) < options.cursor))
+    .filter((e) => isWanted(e) && (options.cursor === undefined || ownerPlace(e) < options.cursor))
     .sort((a, b) => (ownerPlace(a) < ownerPlace(b) ? 1 : -1));
   return page(all.slice(0, options.limit).map(copyExperiment), all.length, ownerPlace);
 }

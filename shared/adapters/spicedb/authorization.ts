@@ -5,7 +5,7 @@
 import { v1 } from "@authzed/authzed-node";
 import { Metadata } from "@grpc/grpc-js";
 import { assert, SchedulerError } from "#domain/error.ts";
-import type { Authorization, ObjectRef, Relation } from "#ports/authorization.ts";
+import { type Authorization, FOUND_MAX, type ObjectRef, type Relation, type SubjectRef } from "#ports/authorization.ts";
 import { ask, asSchedulerError, CALL_DEADLINE_MS, connectSpiceDb, type SpiceDbOptions } from "./client.ts";
 
 /** SpiceDB's own default limit. More could not be written all or nothing. */
@@ -16,8 +16,13 @@ export function createSpiceDbAuthorization(options: SpiceDbOptions): Authorizati
   const client = connectSpiceDb(options);
   const deadlineMs = options.deadlineMs ?? CALL_DEADLINE_MS;
 
-  async function update(operation: v1.RelationshipUpdate_Operation, relations: readonly Relation[]): Promise<void> {
-    const updates = distinct(relations).map((relation) => ({ operation, relationship: relationshipOf(relation) }));
+  async function change({ write, remove }: Parameters<Authorization["change"]>[0]): Promise<void> {
+    const { TOUCH, DELETE } = v1.RelationshipUpdate_Operation;
+    const to = (operation: v1.RelationshipUpdate_Operation) => (relation: Relation) => ({
+      operation,
+      relationship: relationshipOf(relation),
+    });
+    const updates = [...distinct(write).map(to(TOUCH)), ...distinct(remove).map(to(DELETE))];
     if (updates.length === 0) return;
     if (updates.length > RELATIONS_PER_WRITE_MAX) {
       throw new SchedulerError("too-large", `at most ${RELATIONS_PER_WRITE_MAX} relations can be written at once, not ${updates.length}`);
@@ -46,8 +51,27 @@ export function createSpiceDbAuthorization(options: SpiceDbOptions): Authorizati
   }
 
   return {
-    write: (relations) => update(v1.RelationshipUpdate_Operation.TOUCH, relations),
-    remove: (relations) => update(v1.RelationshipUpdate_Operation.DELETE, relations),
+    write: (relations) => change({ write: relations, remove: [] }),
+    remove: (relations) => change({ write: [], remove: relations }),
+    change,
+
+    async relationsOf(object) {
+      const relationshipFilter = v1.RelationshipFilter.create({ resourceType: object.type, optionalResourceId: object.id });
+      const request = v1.ReadRelationshipsRequest.create({ consistency: FULLY_CONSISTENT, relationshipFilter });
+      const found = await collect(client.readRelationships(request, { deadline: Date.now() + deadlineMs }));
+      return found.flatMap(({ relationship }) => (relationship === undefined ? [] : [relationOf(relationship)])).sort(byName);
+    },
+
+    async find(subject, permission, type) {
+      const request = v1.LookupResourcesRequest.create({
+        consistency: FULLY_CONSISTENT,
+        resourceObjectType: type,
+        permission,
+        subject: { object: referenceOf(subject), optionalRelation: "" },
+      });
+      const found = await collect(client.lookupResources(request, { deadline: Date.now() + deadlineMs }));
+      return [...new Set(found.map(({ resourceObjectId }) => resourceObjectId))].sort();
+    },
 
     async check(subject, permission, object) {
       const request = v1.CheckPermissionRequest.create({
@@ -81,11 +105,35 @@ const referenceOf = (ref: ObjectRef): v1.ObjectReference => ({ objectType: ref.t
 const relationshipOf = ({ object, relation, subject }: Relation): v1.Relationship => ({
   resource: referenceOf(object),
   relation,
-  subject: { object: referenceOf(subject), optionalRelation: "" },
+  subject: { object: referenceOf(subject), optionalRelation: subject.relation ?? "" },
 });
 
+function relationOf({ resource, relation, subject }: v1.Relationship): Relation {
+  const refOf = (ref: v1.ObjectReference | undefined) => ({ type: ref?.objectType as ObjectRef["type"], id: ref?.objectId ?? "" });
+  const by: SubjectRef = subject?.optionalRelation
+    ? { ...refOf(subject.object), relation: subject.optionalRelation }
+    : refOf(subject?.object);
+  return { object: refOf(resource), relation, subject: by };
+}
+
+const nameOf = ({ object, relation, subject }: Relation): string =>
+  `${object.type}:${object.id}#${relation}@${subject.type}:${subject.id}${subject.relation === undefined ? "" : `#${subject.relation}`}`;
+const byName = (a: Relation, b: Relation): number => (nameOf(a) < nameOf(b) ? -1 : 1);
+
 /** SpiceDB refuses a request that names one relationship twice. */
-function distinct(relations: readonly Relation[]): Relation[] {
-  const name = ({ object, relation, subject }: Relation) => `${object.type}:${object.id}#${relation}@${subject.type}:${subject.id}`;
-  return [...new Map(relations.map((r) => [name(r), r])).values()];
+const distinct = (relations: readonly Relation[]): Relation[] => [...new Map(relations.map((r) => [nameOf(r), r])).values()];
+
+/** All messages of a stream, FOUND_MAX at most: then it is too much to be shown, and said so. */
+async function collect<T extends object>(stream: AsyncIterable<T> & { cancel(): void }): Promise<T[]> {
+  const found: T[] = [];
+  try {
+    for await (const message of stream) {
+      if (found.length === FOUND_MAX) throw new SchedulerError("too-large", `more than ${FOUND_MAX} were found: ask for less`);
+      found.push(message);
+    }
+  } catch (error) {
+    stream.cancel();
+    throw error instanceof SchedulerError ? error : asSchedulerError(error as { code?: number; details?: string });
+  }
+  return found;
 }

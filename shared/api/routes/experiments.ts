@@ -21,6 +21,8 @@ const name = z.string().min(1).max(256);
 const number = z.coerce.number().int().min(0).max(TASK_NUMBER_MAX);
 const ofTask = ofExperiment.extend({ set: name, number });
 
+const projectNamed = z.string().min(1).max(64);
+
 const view = { on: "experiment", can: "view" } as const;
 const edit = { on: "experiment", can: "edit" } as const;
 
@@ -43,20 +45,24 @@ export const experimentRoutes = {
       "Create an experiment from a file. With submit=true it is started too; `status` says whether that was reached (CREATED: submit it)",
     permission: "authenticated",
     scope: "submit",
-    query: z.strictObject({ submit: z.enum(["true", "false"]).default("false") }),
+    query: z.strictObject({
+      submit: z.enum(["true", "false"]).default("false"),
+      project: projectNamed.exactOptional().describe("Instead of the one that the file names: id, or name among your own"),
+    }),
     body: EXPERIMENT_FILE,
     success: { status: 201, json: experimentSummary },
-    errors: ["conflict", "too-large", "outcome-unknown"],
+    errors: ["conflict", "not-found", "too-large", "outcome-unknown"],
     idempotent: true,
   },
   listExperiments: {
     method: "GET",
     path: "/v1/experiments",
-    summary: "Your experiments, newest first",
+    summary:
+      "Your experiments, or those of a project that you may view, newest first. A page may be shorter than asked for while there is a cursor",
     permission: "authenticated",
-    query: z.strictObject(pageQuery),
+    query: z.strictObject({ project: idOf("project").exactOptional(), ...pageQuery }),
     success: { status: 200, json: experimentPage },
-    errors: [],
+    errors: ["not-found"],
     idempotent: false,
   },
   getExperiment: {

@@ -14,6 +14,7 @@ export const experimentSummary = z.object({
   id: idOf("experiment"),
   name: z.string(),
   owner: idOf("user"),
+  project: idOf("project"),
   status: z.enum(EXPERIMENT_STATES),
   priority: z.int(),
   weight: z.int(),

@@ -82,7 +82,7 @@ const resources = strict({ compute: compute.default({}), storage: texts, conda: 
 
 export const experimentFile = strict({
   name: z.string().exactOptional(),
-  project: notSupportedYet,
+  project: z.string().min(1).max(64).exactOptional(),
   labels: z.record(z.string(), z.string()).default({}),
   priority: z.number().default(0),
   budget: budget.exactOptional(),

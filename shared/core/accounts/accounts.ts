@@ -88,6 +88,7 @@ export function createAccounts(deps: AccountsDeps): Accounts {
       return Promise.reject(notSignedIn());
     },
 
+    namesOf: async (ids) => new Map((await store.readUsers(ids)).map((user) => [user.id, user.name])),
     find: (nameOrId) => findUser(store, nameOrId),
     list: (options) => store.listUsers(options),
     editProfile: (id, profile) => change(id, (user) => ({ ...user, profile: edited(user.profile, profile) })),

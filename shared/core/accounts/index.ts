@@ -9,11 +9,14 @@
  *
  * Imports #domain, #ports and node:crypto (argon2, HMAC, constant-time comparison), nothing else.
  */
-import type { Scope } from "#domain/account.ts";
-import type { SessionId, TokenId, UserId } from "#domain/id.ts";
+import type { Role, Scope } from "#domain/account.ts";
+import type { ExperimentId, ProjectId, SessionId, TokenId, UserId } from "#domain/id.ts";
+import type { Relation } from "#ports/authorization.ts";
+import type { ProjectRecord } from "#ports/project-store.ts";
 import type { Profile, TokenRecord, UserPage, UserRecord } from "#ports/account-store.ts";
 
 export { createAccounts } from "./accounts.ts";
+export { createProjects } from "./projects.ts";
 
 export interface Login {
   readonly token: string;
@@ -52,6 +55,8 @@ export interface Accounts {
   /** Errors: `unauthenticated`, `unavailable` (the store, or the issuer's keys). */
   authenticate(token: string): Promise<Caller>;
 
+  /** Names by id, without those that are unknown. */
+  namesOf(ids: readonly UserId[]): Promise<ReadonlyMap<UserId, string>>;
   /** By name or id. Errors: `not-found`. */
   find(nameOrId: string): Promise<UserRecord>;
   list(options: { readonly limit: number; readonly cursor?: string }): Promise<UserPage>;
@@ -69,4 +74,41 @@ export interface Accounts {
   listTokens(user: UserId): Promise<readonly TokenRecord[]>;
   /** A no-op for one that is gone. */
   revokeToken(user: UserId, id: TokenId): Promise<void>;
+}
+
+export interface Member {
+  readonly user: UserId;
+  readonly role: Role;
+}
+
+/**
+ * Projects: what experiments are in, and who reaches them by that.
+ *
+ * - The authorization system alone says who belongs to a project; nothing else is asked, so nothing can disagree with it.
+ * - Permission comes before what it is for: a project or experiment is granted first, then made. What breaks off in between
+ *   leaves a grant of nothing; nothing is ever there that nobody, or everybody, may see.
+ * - A user's personal project is there without being stored and is shared with nobody.
+ * Callers have checked permissions but where it says otherwise.
+ */
+export interface Projects {
+  /** `as`: the id of a request that may be repeated; it gives the same again. */
+  create(owner: UserId, project: Pick<ProjectRecord, "name" | "description">, as?: ProjectId): Promise<ProjectRecord>;
+  /** Those that the user belongs to, the personal one first, then by name. */
+  list(user: UserId): Promise<readonly ProjectRecord[]>;
+  /** Errors: `not-found`. */
+  read(id: ProjectId, asker: UserId): Promise<ProjectRecord>;
+  /** Archiving while experiments in it have not ended: `conflict`. */
+  edit(id: ProjectId, change: Partial<Pick<ProjectRecord, "name" | "description" | "archived">>): Promise<ProjectRecord>;
+  /** Errors: `conflict` while there are experiments in it. A no-op when it is gone. */
+  delete(id: ProjectId): Promise<void>;
+  members(id: ProjectId): Promise<readonly Member[]>;
+  /** In place of the role of before. Taking the last owner's away: `conflict`. */
+  setMember(id: ProjectId, user: UserId, role: Role | undefined): Promise<void>;
+  /**
+   * Where a new experiment of the user goes: by id, by name among the user's own projects, or (`undefined`) the personal one.
+   * Checks permission. Errors: `not-found`, `forbidden`, `conflict` (archived, or several of that name).
+   */
+  place(user: UserId, wanted: string | undefined): Promise<ProjectId | undefined>;
+  /** What has to be written about an experiment before it is made. A function of what is stored of it: can be mended at any time. */
+  grantsOf(experiment: { readonly id: ExperimentId; readonly owner: UserId; readonly project?: ProjectId | undefined }): Relation[];
 }

@@ -25,7 +25,7 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
     return report.experiment;
   }
 
-  const create: ExperimentOrchestrator["create"] = async ({ owner, plan, priority, budget, id }) => {
+  const create: ExperimentOrchestrator["create"] = async ({ owner, project, plan, priority, budget, id }) => {
     const bytes = encodePlan(plan);
     if (bytes.length > PLAN_BYTES_MAX)
       throw new SchedulerError(
@@ -38,6 +38,7 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
     const experiment: Experiment = {
       id: id ?? makeId("experiment", deps.clock.now(), deps.random.bytes(ID_RANDOM_BYTES)),
       owner,
+      ...(project === undefined ? {} : { project }),
       name: plan.name,
       status: "CREATED",
       generation: 0,
@@ -69,6 +70,8 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
     const outcome = await deps.tasks.createExperiment(experiment, sets);
     const stored = outcome.kind === "done" ? experiment : await deps.tasks.readExperiment(experiment.id);
     if (stored !== undefined) return stored;
+    if (outcome.kind === "refused" && outcome.by === "project")
+      throw new SchedulerError("conflict", "the project was archived or deleted: it takes no new experiments");
     throw new SchedulerError("unavailable", "the experiment could not be stored; try again");
   };
 
@@ -108,9 +111,9 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
       if (isTerminal(e.status)) throw new SchedulerError("conflict", `${id} is ${e.status}: it has ended, nothing is left to edit`);
       return e;
     },
-    async resubmit(id, owner, as) {
+    async resubmit(id, { owner, project, as }) {
       const [{ priority, budget }, { plan }] = await Promise.all([findExperiment(deps, id), deps.plans.of(id)]);
-      return create({ owner, plan, priority, budget, id: as });
+      return create({ owner, project, plan, priority, budget, id: as });
     },
   };
 }

@@ -7,7 +7,7 @@
  */
 import type { Budget, BudgetHold, BudgetSpec } from "#domain/budget.ts";
 import type { Experiment, ExperimentState } from "#domain/experiment.ts";
-import type { ExperimentId, UserId } from "#domain/id.ts";
+import type { ExperimentId, ProjectId, UserId } from "#domain/id.ts";
 import type { FailureCause, Plan } from "#domain/plan.ts";
 import type { TaskResult } from "#domain/result.ts";
 import type { TaskState } from "#domain/task.ts";
@@ -30,6 +30,7 @@ export interface ExperimentView {
   readonly id: ExperimentId;
   readonly name: string;
   readonly owner: UserId;
+  readonly project?: ProjectId;
   readonly status: ExperimentState;
   readonly priority: number;
   readonly weight: number;
@@ -101,6 +102,7 @@ export interface ExperimentOrchestrator {
   /** Stores the plan by its hash and the experiment as CREATED. With an `id` that was created before: gives that one, as it is now. */
   create(request: {
     readonly owner: UserId;
+    readonly project?: ProjectId | undefined;
     readonly plan: Plan;
     readonly priority: number;
     readonly budget?: Budget | undefined;
@@ -122,11 +124,15 @@ export interface ExperimentOrchestrator {
   /** Changes how it stands against others, and what it may use, from the next pass on. `conflict` when it has ended. */
   edit(id: ExperimentId, change: { readonly priority?: number; readonly weight?: number; readonly budget?: Budget }): Promise<Experiment>;
   /** A new experiment (CREATED) of the same plan; `as` like the id of {@link create}. */
-  resubmit(id: ExperimentId, owner: UserId, as?: ExperimentId): Promise<Experiment>;
+  resubmit(
+    id: ExperimentId,
+    to: { readonly owner: UserId; readonly project?: ProjectId | undefined; readonly as?: ExperimentId | undefined },
+  ): Promise<Experiment>;
   /** Owner alone, for permission checks and lists. */
   find(id: ExperimentId): Promise<Experiment>;
   view(id: ExperimentId): Promise<ExperimentView>;
   list(owner: UserId, options: { readonly limit: number; readonly cursor?: string }): Promise<Page<Experiment>>;
+  listProject(project: ProjectId, options: { readonly limit: number; readonly cursor?: string }): Promise<Page<Experiment>>;
   tasks(id: ExperimentId, filter: TaskFilter): Promise<Page<TaskView>>;
   task(id: ExperimentId, set: string, number: number): Promise<TaskDetail>;
   /** Committed outputs only, by set and number. */

@@ -9,10 +9,11 @@ import type { OrchestratorDeps } from "./orchestrator.ts";
 
 const SEGMENT_PAGE = 100;
 
-export const createViewing = (deps: OrchestratorDeps): Pick<ExperimentOrchestrator, "find" | "view" | "list"> => ({
+export const createViewing = (deps: OrchestratorDeps): Pick<ExperimentOrchestrator, "find" | "view" | "list" | "listProject"> => ({
   find: (id) => findExperiment(deps, id),
   view: async (id) => view(deps, await findExperiment(deps, id)),
   list: (owner, options) => deps.tasks.listExperiments(owner, options),
+  listProject: (project, options) => deps.tasks.listProject(project, options),
 });
 
 async function* segmentsOf(deps: OrchestratorDeps, t: TaskSet): AsyncGenerator<Segment> {
@@ -31,13 +32,14 @@ async function view(deps: OrchestratorDeps, e: Experiment): ReturnType<Experimen
       return { set: plan.sets[t.ordinal]?.name ?? "", total: t.count, ...sum };
     }),
   );
-  const { id, name, owner, status, priority, weight, createdAtMs, taskCount } = e;
+  const { id, name, owner, project, status, priority, weight, createdAtMs, taskCount } = e;
   const times = {
     ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }),
     ...(e.endedAtMs === undefined || !isTerminal(e.status) ? {} : { endedAtMs: e.endedAtMs }),
   };
   const budget = hasBudget(e) ? { budget: budgetView(e, await deps.scheduler.spentOf(e, plan, sets)) } : {};
-  const common = { id, name, owner, status, priority, weight, labels: plan.labels, createdAtMs, tasks: taskCount };
+  const place = project === undefined ? {} : { project };
+  const common = { id, name, owner, ...place, status, priority, weight, labels: plan.labels, createdAtMs, tasks: taskCount };
   return { ...common, ...times, sets: progress, ...budget };
 }
 
