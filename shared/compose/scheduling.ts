@@ -51,5 +51,11 @@ export function openScheduling(s: SchedulingStores) {
     random: s.random,
     logger: s.logger,
   });
-  return { plans, scheduler, lifecycle, hint };
+  /** What a lost worker held need not wait for the next sweep. */
+  const reap = async () => {
+    const report = await lifecycle.reap();
+    for (const experiment of new Set(report.reclaimed.map((lease) => lease.experiment))) await hint({ experiment });
+    return report;
+  };
+  return { plans, scheduler, lifecycle: { ...lifecycle, reap }, hint };
 }
