@@ -33,7 +33,7 @@ const LOOK_MS = 200;
 const FUNCTION_MIB = 512;
 /** Slots of all workers together: what this machine keeps up with. */
 const SLOTS = 128;
-const SLOTS_OF_WORKERS = [1, 2, 4, 16, 64] as const;
+const SLOTS_OF_WORKERS = [1, 4, 16, 64] as const;
 const DAG_LAYERS = 50;
 const DAG_PARENTS_MAX = 4;
 

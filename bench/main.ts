@@ -2,6 +2,7 @@
 import { parseArgs } from "node:util";
 import { benchCost } from "./cost.ts";
 import { benchDispatch } from "./dispatch.ts";
+import { benchEndToEnd } from "./endtoend.ts";
 import { benchLatency } from "./latency.ts";
 import { benchSubmit } from "./submit.ts";
 
@@ -9,6 +10,7 @@ const USAGE = `npm run bench -- submit [--runs 21]
 npm run bench -- dispatch [--tasks 1000000] [--workers 32] [--slots 64] [--prefetch 400]
 npm run bench -- latency [--runs 100]
 npm run bench -- cost [--tasks 50000]
+npm run bench -- endtoend [--tasks 5000]
 `;
 
 const { values, positionals } = parseArgs({
@@ -33,6 +35,7 @@ function count(name: keyof typeof LIMITS, without = ""): number {
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   submit: () => benchSubmit({ runs: count("runs", "21") }),
   latency: () => benchLatency({ runs: count("runs", "100") }),
+  endtoend: () => benchEndToEnd({ tasks: count("tasks", "5000") }),
   cost: () => benchCost({ tasks: count("tasks", "50000") }),
   dispatch: () =>
     benchDispatch({

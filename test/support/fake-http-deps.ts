@@ -107,13 +107,14 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
   };
   const setAt = (key: ExperimentId, name: string) => get(key).plan.sets.find((set) => set.name === name) ?? notFound();
   return {
-    async create({ owner, project, plan, priority, id: key = id("experiment") }) {
+    async create({ owner, project, plan, priority, budget, id: key = id("experiment") }) {
       await fake.hold;
       const known = fake.experiments.get(key);
       if (known !== undefined) return known.experiment;
       const taskCount = plan.sets.reduce((n, set) => n + set.count, 0);
       const common = {
         ...(project === undefined ? {} : { project }),
+        ...(budget === undefined ? {} : { budget }),
         generation: 0,
         version: 0,
         planHash: "secret-hash",
