@@ -213,6 +213,13 @@ export function addCommands(program: Command, around: Surroundings): void {
     .action(async (shell: Shell) => {
       io.stdout.write((await import("./completion.ts")).completionScript(shell, program));
     });
+  const dead = admin.command("dead-letters").description("messages that were given out too often (administrators, through the API)");
+  const letters = dead.command("list").description("how many, in which queues, and some of them");
+  leaf(letters, around, async () => (await import("./dead-letters.ts")).listDeadLetters);
+  const redrive = dead.command("redrive").description("send them again").argument("<queue>", "its name, as list shows it");
+  for (const command of [dead, letters, redrive]) command.helpOption("-h, --help", "display help for command").allowUnknownOption(false);
+  redrive.option("--limit <n>", "at most so many (1000)");
+  leaf(redrive, around, async () => (await import("./dead-letters.ts")).redriveDeadLetters);
   admin.action(async () => around.done(await (await import("./admin.ts")).runAdmin(admin.args)));
   addExamples(program);
 }

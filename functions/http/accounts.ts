@@ -59,7 +59,9 @@ export function createSignInHandlers(deps: HttpDeps): Handlers<SigningIn> {
       const parts = Object.fromEntries(
         Object.entries(await deps.health()).map(([part, ok]) => [part, ok ? ("ok" as const) : ("down" as const)]),
       );
-      return { status: Object.values(parts).includes("down") ? "degraded" : "ok", version: deps.version, parts };
+      const deadLetters = await deps.deadLetterCount();
+      const known = deadLetters === undefined ? {} : { deadLetters };
+      return { status: Object.values(parts).includes("down") ? "degraded" : "ok", version: deps.version, parts, ...known };
     },
   };
 }

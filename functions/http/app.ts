@@ -15,6 +15,7 @@ import type { Handlers } from "./call.ts";
 import type { HttpDeps } from "./deps.ts";
 import { createCors } from "./cors.ts";
 import { createCostHandlers } from "./costs.ts";
+import { createDeadLetterHandlers } from "./dead-letters.ts";
 import { createExperimentHandlers } from "./experiments.ts";
 import { runOnce } from "./idempotency.ts";
 import { createOutputHandlers } from "./outputs.ts";
@@ -137,6 +138,7 @@ export function createHttpApp(deps: HttpDeps): HttpApp {
     ...createOwnAccountHandlers(deps),
     ...createUserHandlers(deps),
     ...createProjectHandlers(deps),
+    ...createDeadLetterHandlers(deps),
     ...createExperimentHandlers(deps),
     ...createOutputHandlers(deps),
     ...createCostHandlers(deps),

@@ -1,6 +1,7 @@
 /** What the HTTP application asks of the rooms, as small interfaces. */
 
 import type { ResourceSettings } from "#api/schema/resource.ts";
+import type { DeadLetters } from "#core/dead-letters/index.ts";
 import type { ExperimentOrchestrator, OutputView } from "#core/experiment-orchestrator/index.ts";
 import type { Accounts, Caller, Projects } from "#core/accounts/index.ts";
 import type { Cost } from "#core/costs/index.ts";
@@ -104,6 +105,7 @@ export interface HttpDeps {
   /** The files of a storage resource. */
   readonly openStorage: (resource: StorageResource) => Storage;
   readonly workers: { list(): Promise<readonly Worker[]> };
+  readonly deadLetters: DeadLetters;
   readonly idempotency: Idempotency;
   /** For each account. */
   readonly rate: { readonly limiter: RateLimiter; readonly perSecond: number; readonly burst: number };
@@ -111,6 +113,8 @@ export interface HttpDeps {
   readonly corsOrigins: readonly string[];
   /** Whether each part that requests need answers now. */
   readonly health: () => Promise<Readonly<Record<string, boolean>>>;
+  /** `undefined`: not known now. */
+  readonly deadLetterCount: () => Promise<number | undefined>;
   /** A signed URL for a large output; `undefined`: it is streamed instead. */
   readonly signOutput?: (output: OutputView) => Promise<string | undefined>;
   readonly clock: { now(): number };

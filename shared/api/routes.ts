@@ -7,6 +7,7 @@ import type * as z from "zod";
 import type { EXPERIMENT_FILE, ExperimentFileBody, FILE_CONTENT, FileContent, Route } from "./route.ts";
 import { accountRoutes } from "./routes/accounts.ts";
 import { costRoutes } from "./routes/costs.ts";
+import { deadLetterRoutes } from "./routes/dead-letters.ts";
 import { experimentRoutes } from "./routes/experiments.ts";
 import { projectRoutes } from "./routes/projects.ts";
 import { resourceRoutes } from "./routes/resources.ts";
@@ -14,7 +15,15 @@ import { storageRoutes } from "./routes/storage.ts";
 
 export * from "./route.ts";
 
-export const routes = { ...accountRoutes, ...projectRoutes, ...experimentRoutes, ...costRoutes, ...resourceRoutes, ...storageRoutes };
+export const routes = {
+  ...accountRoutes,
+  ...projectRoutes,
+  ...experimentRoutes,
+  ...costRoutes,
+  ...resourceRoutes,
+  ...storageRoutes,
+  ...deadLetterRoutes,
+};
 
 type Routes = typeof routes;
 export type OperationId = keyof Routes;

@@ -1,5 +1,6 @@
 /** Whether what requests need answers now; asked at most once in {@link ASKED_EVERY_MS}, however many ask us. */
 import { ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
+import type { DeadLetters } from "#core/dead-letters/index.ts";
 import type { Authorization } from "#ports/authorization.ts";
 import type { MessageQueue } from "#ports/message-queue.ts";
 import { type Space, tellShortage } from "#ports/space.ts";
@@ -40,11 +41,20 @@ export function createHealth(e: Asked): () => Promise<Record<string, boolean>> {
   };
   const ask = async () =>
     Object.fromEntries(await Promise.all(Object.entries(checks).map(async ([part, check]) => [part, await answers(check)] as const)));
-  let asked: Promise<Record<string, boolean>> | undefined;
+  return atMostOften(e.clock, ask);
+}
+
+/** How many dead letters there are; `undefined` when the queue does not answer. */
+export function createDeadLetterCount(e: Pick<Asked, "clock">, letters: DeadLetters): () => Promise<number | undefined> {
+  return atMostOften(e.clock, () => letters.count().catch(() => undefined));
+}
+
+function atMostOften<T>(clock: Asked["clock"], ask: () => Promise<T>): () => Promise<T> {
+  let asked: Promise<T> | undefined;
   let askedMs = 0;
   return () => {
-    if (asked === undefined || Math.abs(e.clock.now() - askedMs) > ASKED_EVERY_MS) {
-      askedMs = e.clock.now();
+    if (asked === undefined || clock.now() - askedMs > ASKED_EVERY_MS) {
+      askedMs = clock.now();
       asked = ask();
     }
     return asked;

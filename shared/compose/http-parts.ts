@@ -1,11 +1,13 @@
 /** What the HTTP application needs, wherever it runs. */
 import { createAccounts, createProjects } from "#core/accounts/index.ts";
 import { createCosts } from "#core/costs/index.ts";
+import { createDeadLetters } from "#core/dead-letters/index.ts";
 import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
 import { deploymentKey } from "#config";
 import type { MessageQueue } from "#ports/message-queue.ts";
-import { createHealth } from "./health.ts";
+import { createDeadLetterCount, createHealth } from "./health.ts";
 import { openStorage, type Rooms, type RoomStores } from "./rooms.ts";
+import { SCHEDULE_QUEUE } from "./scheduling.ts";
 import { DEPLOYMENT_ID, type State } from "./state.ts";
 
 const WORKERS_LISTED = 10_000;
@@ -28,6 +30,8 @@ export async function openHttpParts(s: HttpStores, rooms: Rooms) {
     clock,
     random,
   });
+  const queues = async () => [SCHEDULE_QUEUE, ...(await s.workers.gateways()).map((gateway) => gateway.queue)];
+  const deadLetters = createDeadLetters({ messages: s.queue, queues });
   return {
     accounts,
     projects: createProjects({ ...s, store: s.projects, deploymentId: DEPLOYMENT_ID }),
@@ -41,10 +45,12 @@ export async function openHttpParts(s: HttpStores, rooms: Rooms) {
     resources: rooms.registry,
     openStorage,
     workers: { list: () => rooms.lifecycle.list(WORKERS_LISTED) },
+    deadLetters,
     idempotency: s.idempotency,
     rate: { limiter: s.limiter, ...config.rate },
     corsOrigins: config.corsOrigins,
     health: createHealth(s),
+    deadLetterCount: createDeadLetterCount(s, deadLetters),
     signOutput: (o: { readonly sha256: string }) => s.objects.signGet(`c/${o.sha256}`, clock.now() + OUTPUT_URL_LIFETIME_MS),
     clock,
     logger,

@@ -1,9 +1,11 @@
 /** What the HTTP application needs, in memory: two users, an administrator, experiments and one task with an output. */
 import { createHash, randomBytes } from "node:crypto";
+import { createFakeClock } from "./fake-clock.ts";
 import { createMemoryAccountStore } from "../../shared/adapters/memory/account-store.ts";
 import { createMemoryAuthorization } from "../../shared/adapters/memory/authorization.ts";
 import { createMemoryIdempotencyStore } from "../../shared/adapters/memory/idempotency-store.ts";
 import { createMemoryProjectStore } from "../../shared/adapters/memory/project-store.ts";
+import { createMemoryMessageQueue } from "../../shared/adapters/memory/message-queue.ts";
 import { createMemoryRateLimiter } from "../../shared/adapters/memory/rate-limiter.ts";
 import { createMemoryStorage } from "../../shared/adapters/memory/storage.ts";
 import { createMemoryResourceStore } from "../../shared/adapters/memory/resource-store.ts";
@@ -13,6 +15,7 @@ import type { UserRecord } from "../../shared/ports/account-store.ts";
 import type { ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
 import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
 import { costOf } from "../../shared/core/costs/index.ts";
+import { createDeadLetters } from "../../shared/core/dead-letters/index.ts";
 import { createResourceRegistry } from "../../shared/core/resource-registry/index.ts";
 import { SchedulerError } from "../../shared/domain/error.ts";
 import type { Experiment, ExperimentState } from "../../shared/domain/experiment.ts";
@@ -270,10 +273,12 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
     resources: createResourceRegistry({ store: resources, clock, random }),
     openStorage: () => storage,
     workers: { list: async () => workers },
+    deadLetters: createDeadLetters({ messages: createMemoryMessageQueue({ clock: createFakeClock() }), queues: async () => ["schedule"] }),
     idempotency: createMemoryIdempotencyStore(clock),
     rate: { limiter: createMemoryRateLimiter(clock), perSecond: 1_000, burst: 1_000_000 },
     corsOrigins: [],
     health: async () => ({ state: true }),
+    deadLetterCount: async () => 0,
     clock,
     logger: { info: () => undefined, warn: () => undefined, error: (_message, facts) => void errors.push(JSON.stringify(facts)) },
     version: "0.1.0",

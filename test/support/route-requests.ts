@@ -37,6 +37,7 @@ const BODIES: Partial<Record<OperationId, { readonly type: string; readonly text
   retryExperiment: json({}),
   editExperiment: json({ priority: 5 }),
   putFile: { type: "application/octet-stream", text: "new" },
+  redriveDeadLetters: json({ queue: "schedule" }),
   registerResource: json({ kind: "POSIX", name: "data", root: "/data" }),
 };
 

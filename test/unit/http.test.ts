@@ -459,7 +459,11 @@ describe("a list that is short", () => {
 
   it("tells which part does not answer", async () => {
     app = createHttpApp({ ...fake.deps, health: async () => ({ state: true, queue: false }) });
-    expect(await (await send("GET", "/v1/health")).json()).toMatchObject({ status: "degraded", parts: { state: "ok", queue: "down" } });
+    expect(await (await send("GET", "/v1/health")).json()).toMatchObject({
+      status: "degraded",
+      parts: { state: "ok", queue: "down" },
+      deadLetters: 0,
+    });
   });
 });
 

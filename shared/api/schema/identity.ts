@@ -39,4 +39,5 @@ export const health = z.object({
   status: z.enum(["ok", "degraded"]),
   version: z.string(),
   parts: z.record(z.string(), partState).describe("What requests need: whether it answers now"),
+  deadLetters: z.int().min(0).exactOptional().describe("Messages that were given out too often; absent while that is not known"),
 });
