@@ -8,7 +8,6 @@
  */
 import { createHash } from "node:crypto";
 import { addCapacity, type Capacity, NO_CAPACITY } from "#domain/capacity.ts";
-import { edgesOf } from "#domain/edges.ts";
 import type { ExperimentId, GatewayId, WorkerId } from "#domain/id.ts";
 import { SEGMENT_TASKS, decodeSet, encodeSet, type IndexSet, isEmptySet, minus, setOf, union } from "#domain/index-set.ts";
 import { type Lease, type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
@@ -35,6 +34,7 @@ import type {
 } from "#protocol/gen/worker.ts";
 import { PROTOCOL_VERSION, RELEASE_VERSION } from "#protocol/version.ts";
 import { createBlackHoles } from "./black-hole.ts";
+import { mayUnblock } from "./unblocking.ts";
 
 export interface GatewayDeps {
   readonly id: GatewayId;
@@ -56,9 +56,9 @@ export interface GatewayDeps {
 
 /** Results of a lease that is not finished wait for more: each commit costs an object and a write. */
 const FLUSH_MS = 5_000;
-/** So long when tasks wait for them, or some have failed. */
+/** So long when they can make other tasks ready, or some have failed. */
 const FLUSH_SOON_MS = 1_000;
-/** Commits of an open lease are folded into its segment at least this often; with every flush when children wait. */
+/** Commits of an open lease are folded into its segment at least this often; with every flush that can make others ready. */
 const FOLD_MS = 5_000;
 /** At most one schedule hint for an experiment in this time. */
 const HINT_MS = 50;
@@ -188,12 +188,6 @@ export function createGateway(deps: GatewayDeps): Gateway {
     };
   }
 
-  async function hasChildren(key: LeaseKey): Promise<boolean> {
-    const { plan } = await deps.plans.of(key.experiment);
-    if (plan.sets.some((set) => set.foreach.includes(key.set) || set.after.includes(key.set))) return true;
-    return (edgesOf(plan)?.outOf(key).length ?? 0) > 0;
-  }
-
   /** Its failures count as losses: they are the worker's, and cost no task an attempt. */
   async function shun(s: Session, name: string, key: LeaseKey, tasks: IndexSet): Promise<void> {
     const reason = "task after task fails at once here and succeeds elsewhere";
@@ -216,10 +210,13 @@ export function createGateway(deps: GatewayDeps): Gateway {
           continue;
         }
         const batch = await writeResults(s, key, results);
-        const fold = Math.abs(deps.clock.now() - entry.foldedAtMs) >= FOLD_MS || (await hasChildren(key));
+        const { plan } = await deps.plans.of(key.experiment);
+        const committed = union(batch.done, setOf(batch.failed.keys()));
+        const late = Math.abs(deps.clock.now() - entry.foldedAtMs) >= FOLD_MS;
+        const fold = late || mayUnblock(plan, key, committed, minus(entry.outstanding, committed));
         const r = await settle({ lease: key, batches: [batch], fold });
         if (r?.folded) entry.foldedAtMs = deps.clock.now();
-        if (r !== undefined) applyReport(s, r, union(batch.done, setOf(batch.failed.keys())));
+        if (r !== undefined) applyReport(s, r, committed);
       }
     } catch (error) {
       // Nothing was acknowledged: the agent sends these results again.
@@ -231,7 +228,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
 
   async function waitForMore(key: LeaseKey, entry: Delivered): Promise<void> {
     const failed = [...entry.buffer.values()].some((r) => r.outcome !== "done");
-    await deps.clock.sleep(failed || (await hasChildren(key)) ? FLUSH_SOON_MS : FLUSH_MS);
+    const { plan } = await deps.plans.of(key.experiment);
+    const here = setOf(entry.buffer.keys());
+    const soon = failed || mayUnblock(plan, key, here, minus(entry.outstanding, here));
+    await deps.clock.sleep(soon ? FLUSH_SOON_MS : FLUSH_MS);
   }
 
   async function results(s: Session, message: Results): Promise<void> {
