@@ -130,6 +130,7 @@ export function openRooms(e: Engine) {
     ...e,
     store: e.tasks,
     plans,
+    access: async () => "usable",
     hint,
     dispatch: async (lease, gateway, recall) => {
       if (gateway !== undefined) await e.queue.send(dispatchQueue(gateway), dispatchMessage(lease.key, recall));

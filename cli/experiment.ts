@@ -6,8 +6,9 @@ import { EXIT } from "./exit-code.ts";
 import { readExperimentId, readTaskName } from "./experiment-id.ts";
 import { clean, showBytes, showDuration, showInstant, table } from "./output.ts";
 import { type PageOptions, readPages } from "./pages.ts";
+import { remarkOn } from "./explain.ts";
 import { findProject } from "./project.ts";
-import { describe } from "./progress.ts";
+import { describe, hasEnded } from "./progress.ts";
 import { connect, type Session } from "./session.ts";
 
 type Args = readonly string[];
@@ -22,7 +23,14 @@ export async function status(session: Session, _: object, args: Args): Promise<n
     client.call("getExperiment", { params: { id }, signal }),
     client.call("getCost", { params: { id }, signal }),
   ]);
-  session.output.result({ ...view, nanoUsd }, () => [...describe(view, session.output), `cost  ${showUsd(nanoUsd)} of control plane`]);
+  // With something running the bars say enough.
+  const stuck = !hasEnded(view) && view.sets.every((set) => set.leased === 0);
+  const remark = stuck && !session.output.json ? await remarkOn(client, id, signal) : undefined;
+  session.output.result({ ...view, nanoUsd }, () => [
+    ...describe(view, session.output),
+    `cost  ${showUsd(nanoUsd)} of control plane`,
+    ...(remark === undefined ? [] : [remark]),
+  ]);
   return EXIT.done;
 }
 

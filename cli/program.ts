@@ -120,6 +120,11 @@ function addExperiment(experiment: Command, around: Surroundings): void {
   leaf(tasks, around, async () => (await read()).tasks);
   leaf(add("task <id> <task>", "one task (<set>/<number>) with its attempts"), around, async () => (await read()).task);
   leaf(
+    add("explain <id> [task]", "why an experiment, or one of its tasks (<set>/<number>), waits, and what would help"),
+    around,
+    async () => (await import("./explain.ts")).explain,
+  );
+  leaf(
     paged(add("outputs <id>", "committed outputs").option("--set <name>", "of this set only")),
     around,
     async () => (await read()).outputs,

@@ -17,6 +17,7 @@ import { createCors } from "./cors.ts";
 import { createCostHandlers } from "./costs.ts";
 import { createDeadLetterHandlers } from "./dead-letters.ts";
 import { createExperimentHandlers } from "./experiments.ts";
+import { createExplainHandlers } from "./explain.ts";
 import { runOnce } from "./idempotency.ts";
 import { createOutputHandlers } from "./outputs.ts";
 import { createProjectHandlers } from "./projects.ts";
@@ -140,6 +141,7 @@ export function createHttpApp(deps: HttpDeps): HttpApp {
     ...createProjectHandlers(deps),
     ...createDeadLetterHandlers(deps),
     ...createExperimentHandlers(deps),
+    ...createExplainHandlers(deps),
     ...createOutputHandlers(deps),
     ...createCostHandlers(deps),
     ...createResourceHandlers(deps),

@@ -5,6 +5,7 @@ import type { DeadLetters } from "#core/dead-letters/index.ts";
 import type { ExperimentOrchestrator, OutputView } from "#core/experiment-orchestrator/index.ts";
 import type { Accounts, Caller, Projects } from "#core/accounts/index.ts";
 import type { Cost } from "#core/costs/index.ts";
+import type { TaskScheduler } from "#core/task-scheduler/index.ts";
 import type { ExperimentId, UserId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { Resource, StorageResource } from "#domain/resource.ts";
@@ -87,6 +88,7 @@ export interface HttpDeps {
   readonly projects: Projects;
   readonly signIn: { readonly registration: "open" | "closed" };
   readonly orchestrator: ExperimentOrchestrator;
+  readonly scheduler: Pick<TaskScheduler, "explain">;
   /** From the file's meaning to a plan; throws `invalid-input` with complaints. */
   readonly compilePlan: (spec: ExperimentSpec | WorkflowSpec) => Plan;
   readonly costs: { of(payer: ExperimentId | "deployment"): Promise<Cost> };

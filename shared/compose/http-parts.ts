@@ -37,6 +37,7 @@ export async function openHttpParts(s: HttpStores, rooms: Rooms) {
     projects: createProjects({ ...s, store: s.projects, deploymentId: DEPLOYMENT_ID }),
     signIn: { registration: config.registration },
     orchestrator,
+    scheduler: rooms.scheduler,
     compilePlan,
     costs: createCosts({ store: s.costs }),
     charging: s.meter.charging,

@@ -7,6 +7,8 @@ import type { ExperimentId } from "#domain/id.ts";
 import { isStorage, type StorageResource } from "#domain/resource.ts";
 import type { Authorization } from "#ports/authorization.ts";
 import type { Storage } from "#ports/storage.ts";
+import type { PoolAccess } from "#core/task-scheduler/index.ts";
+import { createPoolAccess } from "./access.ts";
 import { openScheduling, type SchedulingStores } from "./scheduling.ts";
 import type { State } from "./state.ts";
 
@@ -14,10 +16,11 @@ export const openStorage = (resource: StorageResource): Storage => createPosixSt
 
 export type RoomStores = SchedulingStores & Pick<State, "inputs" | "resources"> & { readonly authorization: Authorization };
 
-export function openRooms(s: RoomStores) {
-  const scheduling = openScheduling(s);
-  const { plans } = scheduling;
+/** `access`: what the scheduler of this deployment asks; by default the registry and the authorization. */
+export function openRooms(s: RoomStores, access?: PoolAccess) {
   const registry = createResourceRegistry({ store: s.resources, clock: s.clock, random: s.random });
+  const scheduling = openScheduling(s, access ?? createPoolAccess({ ...s, registry }));
+  const { plans } = scheduling;
   const storage = async (experiment: ExperimentId, name: string): Promise<Storage> => {
     const resource = await registry.read(name);
     if (!isStorage(resource)) throw new SchedulerError("invalid-input", `${name} is a compute resource, not a storage resource`);

@@ -1,5 +1,5 @@
 /** The rooms that hand tasks out and take them back: all that the scheduler and the timers need. */
-import { createPlans, createTaskScheduler, type Hint, type PassReport } from "#core/task-scheduler/index.ts";
+import { createPlans, createTaskScheduler, type Hint, type PassReport, type PoolAccess } from "#core/task-scheduler/index.ts";
 import { createWorkerLifecycle, dispatchMessage, dispatchQueue } from "#core/worker-lifecycle/index.ts";
 import { decodePlan } from "#domain/plan-encoding.ts";
 import type { MessageQueue } from "#ports/message-queue.ts";
@@ -18,7 +18,7 @@ export type SchedulingStores = Pick<State, "tasks" | "workers" | "costs" | "cloc
 
 const NOTHING_DONE: PassReport = { leases: 0, tasks: 0, refusals: 0, skipped: 0, completed: 0, waiting: new Map() };
 
-export function openScheduling(s: SchedulingStores) {
+export function openScheduling(s: SchedulingStores, access: PoolAccess) {
   const plans = createPlans({ store: s.tasks, objects: s.objects, decodePlan });
   const hint = (h: Hint, delayMs = 0): Promise<void> => s.queue.send(SCHEDULE_QUEUE, JSON.stringify(h), { delayMs });
   const rooms = createTaskScheduler({
@@ -26,6 +26,7 @@ export function openScheduling(s: SchedulingStores) {
     workers: s.workers,
     costs: s.costs,
     plans,
+    access,
     clock: s.clock,
     random: s.random,
     logger: s.logger,

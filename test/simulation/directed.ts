@@ -285,6 +285,7 @@ function createRoom(deps: RoomDeps): Room {
     logger: quiet,
     dispatch: nothing,
     hint: nothing,
+    access: async () => "usable",
   });
   return { scheduler, lifecycle: createWorkerLifecycle({ tasks, workers, scheduler, clock, random, logger: quiet }) };
 }

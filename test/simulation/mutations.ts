@@ -138,7 +138,7 @@ export const MUTATIONS: Readonly<Record<string, readonly Edit[]>> = {
   // Reopening a closed segment takes back what it had added.
   recount: [{ file: CONTROL, find: "...(reopens ? { sums: sumsOf(segment, -1) } : {}),", replace: "" }],
   // What stands behind failed tasks is skipped.
-  skip: [{ file: PASS, find: "    if (!isEmptySet(found.skip)) progress", replace: "    if (!isEmptySet(found.skip) && false) progress" }],
+  skip: [{ file: PASS, find: "    if (!isEmptySet(c.skip)) progress", replace: "    if (!isEmptySet(c.skip) && false) progress" }],
   // A retry clears what was skipped.
   unskip: [
     {

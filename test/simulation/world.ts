@@ -239,6 +239,7 @@ function createWorld(kernel: Kernel, seed: number) {
       workers,
       costs: createMemoryCostStore(),
       plans,
+      access: async () => "usable",
       clock: p.clock,
       random: p.random,
       logger: quiet,

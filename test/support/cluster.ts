@@ -68,6 +68,7 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
   const hint = async (h: Hint, delayMs: number) => kernel.at(delayMs + 5, () => void scheduler.schedule([h]));
   const scheduler = createTaskScheduler({
     ...{ store: tasks, workers: workerStore, costs, plans, clock, random, logger: quiet, hint },
+    access: async () => "usable",
     dispatch: async (lease, _gateway, recall) => kernel.at(5, () => void gateway.dispatched(dispatchMessage(lease.key, recall))),
   });
   const lifecycle = createWorkerLifecycle({ tasks, workers: workerStore, scheduler, clock, random, logger: quiet });

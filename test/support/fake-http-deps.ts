@@ -261,6 +261,12 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
     get orchestrator() {
       return orchestrator;
     },
+    scheduler: {
+      explain: async (key) => {
+        const { experiment } = fake.experiments.get(key) ?? notFound();
+        return { experiment, waiting: 1, running: 0, causes: [{ why: { kind: "paused" }, tasks: 1, exact: true }], upstream: [] };
+      },
+    },
     compilePlan,
     costs: { of: async () => costOf({ "write-units": 1_500_000 }) },
     charging: (_payers, work) => work(),

@@ -32,6 +32,7 @@ async function crowd(of: Pick<Experiment, "status">) {
   const decodePlan = (bytes: Uint8Array) => plans[Buffer.from(bytes).toString().endsWith("g") ? "g" : "o"];
   let drawn = 0;
   const scheduler = createTaskScheduler({
+    access: async () => "usable",
     store,
     costs: createMemoryCostStore(),
     workers: createMemoryWorkerStore(table),

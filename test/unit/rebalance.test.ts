@@ -55,7 +55,11 @@ function held(at: Worker, tasks: number, facts: { epoch?: number; taskMs?: numbe
     failedMs: 0,
     assignedAtMs: NOW_MS - (facts.ageMs ?? 0),
   };
-  return { lease, worker: at, kind: { pools: [], need: cores(1), packages: [], timeLimitMs: 24 * 60 * MINUTE_MS, taskMs: facts.taskMs } };
+  return {
+    lease,
+    worker: at,
+    kind: { pools: [], barred: new Set(), need: cores(1), packages: [], timeLimitMs: 24 * 60 * MINUTE_MS, taskMs: facts.taskMs },
+  };
 }
 
 const counts = (all: readonly Held[], idle: readonly Worker[]) => chooseRecalls(all, idle, NOW_MS).map((r) => r.count);

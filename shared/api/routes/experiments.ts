@@ -11,6 +11,7 @@ import {
   taskPage,
   taskState,
 } from "#api/schema/experiment-view.ts";
+import { explanation } from "#api/schema/explanation.ts";
 import { idOf, pageQuery } from "#api/schema/identity.ts";
 import { planSummary } from "#api/schema/plan-summary.ts";
 import * as z from "zod";
@@ -165,6 +166,26 @@ export const experimentRoutes = {
     permission: view,
     params: ofTask,
     success: { status: 200, json: taskDetail },
+    errors: [],
+    idempotent: false,
+  },
+  explainExperiment: {
+    method: "GET",
+    path: "/v1/experiments/{id}/explain",
+    summary: "Why its tasks wait, and what would help",
+    permission: view,
+    params: ofExperiment,
+    success: { status: 200, json: explanation },
+    errors: [],
+    idempotent: false,
+  },
+  explainTask: {
+    method: "GET",
+    path: "/v1/experiments/{id}/tasks/{set}/{number}/explain",
+    summary: "Why a task waits, what those before it wait for, and what would help",
+    permission: view,
+    params: ofTask,
+    success: { status: 200, json: explanation },
     errors: [],
     idempotent: false,
   },

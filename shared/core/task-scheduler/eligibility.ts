@@ -136,6 +136,8 @@ function alongEdges({ parents: places, own, starts, refs }: SegmentEdges, { sets
 export interface Workable {
   /** May be leased now. */
   readonly take: IndexSet;
+  /** All they depend on is committed, nobody holds them and nothing is decided about them; some may rest. */
+  readonly ready: IndexSet;
   /** To be marked SKIPPED. */
   readonly skip: IndexSet;
   /** Earliest end of a back-off among ready tasks, if any waits. */
@@ -153,7 +155,7 @@ export function workable(segment: Segment, planSet: PlanSet, at: Readiness, nowM
     resting.push(i);
     wakeAtMs = Math.min(wakeAtMs ?? Number.POSITIVE_INFINITY, tries.notBeforeMs);
   }
-  return { take: minus(ready, setOf(resting)), skip: intersect(pending, at.doomed), wakeAtMs };
+  return { take: minus(ready, setOf(resting)), ready, skip: intersect(pending, at.doomed), wakeAtMs };
 }
 
 /** The store rounds up to seconds. */

@@ -10,13 +10,20 @@ import type { ExperimentId } from "#domain/id.ts";
 import type { SegmentKey } from "#domain/segment.ts";
 import type { CostStore } from "#ports/cost-store.ts";
 import { type Control, createControl } from "./control.ts";
-import { createPass, type Hint, type PassDeps, type PassReport } from "./pass.ts";
+import type { Hint } from "./demand.ts";
+import { createPass, type PassDeps, type PassReport } from "./pass.ts";
+import { createMeasured } from "./demand.ts";
+import { createExplain, type Explanation, type TaskName } from "./explanation.ts";
 import { createSweep } from "./sweep.ts";
 import { createSpending, type Spending } from "./spending.ts";
 import { createSettlement, type Settlement } from "./settlement.ts";
 
 export type { Batch } from "./fold.ts";
-export type { Hint, PassReport } from "./pass.ts";
+export type { Hint } from "./demand.ts";
+export type { PassReport } from "./pass.ts";
+export { type Access, openToAll, type PoolAccess } from "./access.ts";
+export type { Explanation } from "./explanation.ts";
+export { tell } from "./tell.ts";
 export { createPlans, PLAN_BYTES_MAX, type Plans, planKey } from "./plans.ts";
 export type { SettleReport, SettleRequest } from "./settlement.ts";
 
@@ -28,9 +35,11 @@ export interface TaskScheduler extends Settlement {
   schedule(hints: readonly Hint[]): Promise<PassReport>;
   /** The timer's backstop for lost hints and dead sagas; gives the live experiments that it visited. */
   sweep(): Promise<readonly ExperimentId[]>;
+  /** Why it waits, or why one of its tasks does. Throws `not-found`. */
+  explain(id: ExperimentId, task?: TaskName): Promise<Explanation>;
 }
 
-export type TaskSchedulerDeps = Omit<PassDeps, "control" | "spending"> & {
+export type TaskSchedulerDeps = Omit<PassDeps, "control" | "spending" | "measured"> & {
   /** For experiments with a budget. */ readonly costs: Pick<CostStore, "read">;
 };
 
@@ -38,8 +47,15 @@ export function createTaskScheduler(deps: TaskSchedulerDeps): TaskScheduler {
   const settlement = createSettlement(deps);
   const control = createControl({ ...deps, settlement });
   const spending = createSpending(deps);
-  const schedule = createPass({ ...deps, control, spending });
-  return { settle: settlement.settle, control, spentOf: spending.of, schedule, sweep: createSweep({ ...deps, control }) };
+  const measured = createMeasured();
+  return {
+    settle: settlement.settle,
+    control,
+    spentOf: spending.of,
+    schedule: createPass({ ...deps, control, spending, measured }),
+    sweep: createSweep({ ...deps, control }),
+    explain: createExplain({ ...deps, measured, spending }),
+  };
 }
 
 /** Groups requests by the segment that they are for. */

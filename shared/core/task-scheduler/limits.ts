@@ -54,3 +54,15 @@ export const UNSAVED_MS = 15_000;
 export const SPENDERS_KEPT = 256;
 /** Live experiments visited by one timer sweep. */
 export const EXPERIMENTS_PER_SWEEP = 1_000;
+/** Segments that one explanation reads, and looks into for what is ready. */
+export const EXPLAIN_SEGMENTS = 1_024;
+export const EXPLAIN_LOOKS = 256;
+/** Workers, open leases, competitors and parents of one task that one explanation reads or names. */
+export const EXPLAIN_WORKERS = 1_000;
+export const EXPLAIN_LEASES = 128;
+export const EXPLAIN_AHEAD = 8;
+export const EXPLAIN_PARENTS = 20;
+/** A gateway beats every 5 s. */
+export const GATEWAY_SILENT_MS = 30_000;
+/** A lease that runs so many times as long as its tasks take one after the other is told as slow. */
+export const LONG_TAIL_FACTOR = 3;

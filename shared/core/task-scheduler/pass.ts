@@ -2,27 +2,27 @@
  * One scheduling pass: read demand and supply, plan purely, assign by conditional transactions, and go on while that
  * makes progress. Several passes at once are normal: each conditional write decides alone (T1, T5, T6, W1, W2).
  */
-import { edgesOf } from "#domain/edges.ts";
 import type { Experiment, Gate, TaskSet } from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
-import { emptySet, firstOf, isEmptySet, type IndexSet, minus, SEGMENT_TASKS, sizeOf, union } from "#domain/index-set.ts";
+import { emptySet, firstOf, isEmptySet, minus, sizeOf, union } from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
-import { packagesOf, type Plan, type PlanSet } from "#domain/plan.ts";
-import { type Segment, type SegmentKey, segmentName } from "#domain/segment.ts";
+import type { PlanSet } from "#domain/plan.ts";
+import type { Segment } from "#domain/segment.ts";
+import type { Worker } from "#domain/worker.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Logger } from "#ports/logger.ts";
 import type { Random } from "#ports/random.ts";
 import type { SegmentWrite, TaskStore } from "#ports/task-store.ts";
 import type { WorkerStore } from "#ports/worker-store.ts";
+import { barredPools, type PoolAccess } from "./access.ts";
 import type { Control } from "./control.ts";
-import { childPlaces, isBarrierDoomed, isSetClosed, parentPlaces, readiness, workable } from "./eligibility.ts";
-import { newSegment, sealSegment } from "./fold.ts";
+import { type Candidate, candidatesOf, demandOf, type Hint, inBirthOrder, type Measured } from "./demand.ts";
+import { isBarrierDoomed, isSetClosed } from "./eligibility.ts";
+import { sealSegment } from "./fold.ts";
 import {
-  BIRTHS_PER_ROUND,
   EXPERIMENTS_PER_PASS,
   HINT_DELAY_MS_MAX,
   LEASES_PER_ASSIGN,
-  MEASURED_SETS_KEPT,
   REPEAT_HINT_MS,
   ROUNDS_PER_PASS,
   SEGMENTS_PER_ROUND,
@@ -34,13 +34,6 @@ import type { Plans } from "./plans.ts";
 import { createRebalance } from "./rebalance.ts";
 import { noteAssigned, readSupply, type Supply } from "./supply.ts";
 import type { Allowance, Spending } from "./spending.ts";
-
-/** Something changed: look here first. All parts are hints. */
-export interface Hint {
-  readonly experiment?: ExperimentId;
-  readonly set?: number;
-  readonly segment?: number;
-}
 
 export interface PassReport {
   readonly leases: number;
@@ -58,6 +51,8 @@ export interface PassDeps {
   readonly plans: Plans;
   readonly control: Control;
   readonly spending: Spending;
+  readonly measured: Measured;
+  readonly access: PoolAccess;
   readonly clock: Clock;
   readonly random: Random;
   readonly logger: Logger;
@@ -65,22 +60,6 @@ export interface PassDeps {
   readonly dispatch: (lease: Lease, gateway: GatewayId | undefined, recall?: number) => Promise<void>;
   /** Sends a hint to the schedule queue. */
   readonly hint: (hint: Hint, delayMs: number) => Promise<void>;
-}
-
-/** One segment looked at under a gate. */
-interface Candidate {
-  readonly experiment: Experiment;
-  readonly gate: Gate;
-  readonly sets: readonly TaskSet[];
-  readonly planSet: PlanSet;
-  readonly segment: Segment;
-  readonly unborn: boolean;
-  readonly plan: Plan;
-  readonly take: IndexSet;
-  readonly skip: IndexSet;
-  readonly wakeAtMs: number | undefined;
-  /** Mean run time of its tasks or, while there is none, of those of another segment of its set. */
-  readonly taskMs: number | undefined;
 }
 
 interface Tally {
@@ -97,27 +76,6 @@ interface Tally {
   running: readonly Experiment[];
 }
 
-/** What one scheduler remembers between passes: how long tasks of a set took when last seen. A hint for lease sizes alone. */
-interface Measured {
-  note(segment: Segment): void;
-  of(key: SegmentKey): number | undefined;
-}
-
-function createMeasured(): Measured {
-  const kept = new Map<string, number>();
-  const nameOf = (key: SegmentKey): string => `${key.experiment}/${key.set}`;
-  return {
-    note({ key, done, runMs }) {
-      const n = sizeOf(done);
-      if (n === 0) return;
-      kept.delete(nameOf(key));
-      kept.set(nameOf(key), runMs / n);
-      if (kept.size > MEASURED_SETS_KEPT) kept.delete(kept.keys().next().value as string);
-    },
-    of: (key) => kept.get(nameOf(key)),
-  };
-}
-
 /** When more are running than a pass looks at, each pass starts elsewhere: at one that the last pass saw, chosen by chance. */
 function createRunning({ store, random }: PassDeps): { next(): Promise<readonly Experiment[]> } {
   let from: ExperimentId | undefined;
@@ -130,10 +88,10 @@ function createRunning({ store, random }: PassDeps): { next(): Promise<readonly 
   };
 }
 
-type Deps = PassDeps & { readonly measured: Measured; readonly running: ReturnType<typeof createRunning> };
+type Deps = PassDeps & { readonly running: ReturnType<typeof createRunning> };
 
 export function createPass(given: PassDeps): (hints: readonly Hint[]) => Promise<PassReport> {
-  const deps: Deps = { ...given, measured: createMeasured(), running: createRunning(given) };
+  const deps: Deps = { ...given, running: createRunning(given) };
   const rebalance = createRebalance({ ...deps, taskMs: deps.measured.of });
   return async (hints) => {
     const tally: Tally = {
@@ -175,11 +133,12 @@ async function runRound(deps: Deps, hints: readonly Hint[], tally: Tally, first:
     progress = seen.progress || progress;
     candidates.push(...seen.candidates);
   }
-  const demands = candidates.filter((c) => !isEmptySet(c.take)).map((candidate) => ({ candidate, demand: demandOf(candidate) }));
-  if (demands.length === 0) return progress;
+  const open = candidates.filter((c) => !isEmptySet(c.take));
+  if (open.length === 0) return progress;
   const isFresh = tally.supply !== undefined && deps.clock.now() - tally.supply.readAtMs < SUPPLY_FRESH_MS;
   if (!isFresh) tally.supply = await (early ?? readSupply(deps));
   const { workers: supply, usage } = tally.supply as Supply;
+  const demands = await demandsOf(deps, open, supply);
   const owners = new Map<ExperimentId, UserId>(experiments.map((e) => [e.id, e.owner]));
   const plan = place(
     demands.map((d) => d.demand),
@@ -193,6 +152,16 @@ async function runRound(deps: Deps, hints: readonly Hint[], tally: Tally, first:
   progress = progress || given;
   if (!progress && refused !== undefined) await deps.hint({ experiment: refused }, REPEAT_HINT_MS);
   return progress;
+}
+
+async function demandsOf(deps: PassDeps, open: readonly Candidate[], supply: readonly Worker[]) {
+  const pools = supply.map((w) => w.pool);
+  const barred = new Map<UserId, ReadonlySet<string>>();
+  for (const { experiment: e } of open) if (!barred.has(e.owner)) barred.set(e.owner, await barredPools(deps.access, e.owner, pools));
+  return open.map((candidate) => ({
+    candidate,
+    demand: demandOf(candidate, barred.get(candidate.experiment.owner) as ReadonlySet<string>),
+  }));
 }
 
 /** Segments of a set are born in order: behind one that was not, the others of its set wait for the next round. */
@@ -235,46 +204,6 @@ async function liveExperiments(deps: Deps, hints: readonly Hint[]): Promise<Expe
   return [...found.values()].filter((e) => e.status === "RUNNING").slice(0, EXPERIMENTS_PER_PASS);
 }
 
-/** Segments worth a look: those a hint names and their children, those in the open index, and the next unborn ones of each set, in order. */
-function candidateKeys(
-  deps: PassDeps,
-  of: {
-    readonly e: Experiment;
-    readonly sets: readonly TaskSet[];
-    readonly plan: Plan;
-    readonly hints: readonly Hint[];
-    readonly open: readonly SegmentKey[];
-  },
-): SegmentKey[] {
-  const { e, sets, plan, hints, open } = of;
-  const keys = new Map<string, SegmentKey>();
-  const add = (set: number, segment: number) => {
-    const s = sets[set];
-    if (s === undefined || s.skipAll || segment < 0 || segment >= s.segments || segment > s.next) return;
-    const key = { experiment: e.id, set, segment };
-    keys.set(segmentName(key), key);
-  };
-  for (const h of hints) {
-    if (h.experiment !== e.id || h.set === undefined || h.segment === undefined) continue;
-    add(h.set, h.segment);
-    for (const child of childPlaces(plan, { set: h.set, segment: h.segment })) add(child.set, child.segment);
-  }
-  const start = Math.floor(deps.random.next() * Math.max(1, open.length));
-  for (let i = 0; i < open.length && keys.size < SEGMENTS_PER_ROUND; i++) {
-    const key = open[(start + i) % open.length] as SegmentKey;
-    add(key.set, key.segment);
-  }
-  for (const s of sets) {
-    add(s.ordinal, s.next);
-    const end = s.skipAll ? s.next : Math.min(s.segments, s.next + BIRTHS_PER_ROUND);
-    for (let segment = s.next + 1; segment < end; segment++) {
-      const key = { experiment: e.id, set: s.ordinal, segment };
-      keys.set(segmentName(key), key);
-    }
-  }
-  return [...keys.values()];
-}
-
 async function lookAt(
   deps: Deps,
   e: Experiment,
@@ -304,23 +233,11 @@ async function lookAt(
   }
   let progress = await skipBarriers(deps, e, plan.sets, sets, gates, tally);
   const candidates: Candidate[] = [];
-  const next = sets.map((s) => s.next);
-  const read = readOnce(deps.store);
-  const keys = candidateKeys(deps, { e, sets, plan, hints, open: await opened });
-  const looks = keys.map(async (key) => {
-    const gate = await gateOf(key.segment);
-    if (gate === undefined) return undefined;
-    return examine(deps, { experiment: e, gate, sets, planSet: plan.sets[key.set] as PlanSet, plan }, key, read);
-  });
-  for (const found of await Promise.all(looks)) {
-    if (found === undefined) continue;
-    const { set, segment } = found.segment.key;
-    // Born in order: behind one that can't be born now, no other can.
-    if (found.unborn && segment !== next[set]) continue;
-    if (found.wakeAtMs !== undefined) tally.wakes.set(e.id, Math.min(found.wakeAtMs, tally.wakes.get(e.id) ?? Number.POSITIVE_INFINITY));
-    if (!isEmptySet(found.skip)) progress = (await skip(deps, found, tally)) || progress;
-    else candidates.push(found);
-    if (found.unborn && isEmptySet(found.skip) && !isEmptySet(found.take)) next[set] = segment + 1;
+  const found = await candidatesOf(deps, { experiment: e, plan, sets, gateOf, open: await opened }, hints);
+  for (const c of inBirthOrder(found, sets)) {
+    if (c.wakeAtMs !== undefined) tally.wakes.set(e.id, Math.min(c.wakeAtMs, tally.wakes.get(e.id) ?? Number.POSITIVE_INFINITY));
+    if (!isEmptySet(c.skip)) progress = (await skip(deps, c, tally)) || progress;
+    else candidates.push(c);
   }
   const allowance = await deps.spending.allowance(e, plan, sets);
   return { candidates: withinBudget(deps, { e, allowance }, candidates, tally), progress };
@@ -367,63 +284,6 @@ async function skipBarriers(
     }
   }
   return progress;
-}
-
-type Setting = Pick<Candidate, "experiment" | "gate" | "sets" | "planSet" | "plan">;
-
-/** Each segment is read once in a round: many may have the same parents. */
-function readOnce(store: TaskStore): (key: SegmentKey) => Promise<Segment | undefined> {
-  const known = new Map<string, Promise<Segment | undefined>>();
-  return (key) => {
-    const name = segmentName(key);
-    const reading = known.get(name) ?? store.readSegment(key);
-    known.set(name, reading);
-    return reading;
-  };
-}
-
-async function examine(
-  deps: Deps,
-  at: Setting,
-  key: SegmentKey,
-  read: (key: SegmentKey) => Promise<Segment | undefined>,
-): Promise<Candidate | undefined> {
-  const { plan, planSet, sets } = at;
-  const segments = new Map<number, Map<number, Segment>>();
-  for (const found of await Promise.all(parentPlaces(plan, key).map((parent) => read({ ...key, ...parent })))) {
-    if (found === undefined) continue;
-    const { set, segment } = found.key;
-    segments.set(set, (segments.get(set) ?? new Map<number, Segment>()).set(segment, found));
-  }
-  const stored = await read(key);
-  const set = sets[key.set] as TaskSet;
-  if (stored === undefined && key.segment < set.next) return undefined;
-  if (stored !== undefined) deps.measured.note(stored);
-  if (stored?.closed === true) return undefined;
-  const segment = stored ?? newSegment(key, at.gate.generation);
-  const edges = edgesOf(plan)?.into(key);
-  const ready = readiness(planSet, key.segment, { sets, segments, ...(edges === undefined ? {} : { edges }) });
-  const done = sizeOf(segment.done);
-  const taskMs = done === 0 ? deps.measured.of(key) : segment.runMs / done;
-  return { ...at, segment, unborn: stored === undefined, taskMs, ...workable(segment, planSet, ready, deps.clock.now()) };
-}
-
-function demandOf(c: Candidate): Demand {
-  const set = c.sets[c.segment.key.set] as TaskSet;
-  return {
-    experiment: c.experiment.id,
-    owner: c.experiment.owner,
-    priority: c.experiment.priority,
-    weight: c.experiment.weight,
-    pools: c.plan.on,
-    packages: packagesOf(c.plan),
-    segment: c.segment,
-    take: c.take,
-    need: c.planSet.resources.capacity,
-    timeLimitMs: c.planSet.resources.timeLimitMs,
-    taskMs: c.taskMs,
-    remaining: sizeOf(c.take) + Math.max(0, set.count - (set.next + (c.unborn ? 1 : 0)) * SEGMENT_TASKS),
-  };
 }
 
 const segmentWrite = (c: Candidate, post: Segment): SegmentWrite => ({

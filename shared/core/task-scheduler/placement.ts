@@ -28,6 +28,8 @@ export interface Demand {
   readonly weight: number;
   /** Names of allowed pools; empty = any. */
   readonly pools: readonly string[];
+  /** Pools that its owner may not use. */
+  readonly barred: ReadonlySet<string>;
   readonly segment: Segment;
   readonly take: IndexSet;
   /** Of each task. */
@@ -90,7 +92,7 @@ function choose(demand: Demand, take: IndexSet, n: number): IndexSet {
   return firstOf(take, Math.max(1, Math.floor(n / 16)));
 }
 
-const share = (used: Capacity, all: Capacity): number =>
+export const shareOf = (used: Capacity, all: Capacity): number =>
   Math.max(used.cpuMilli / Math.max(1, all.cpuMilli), used.memoryMib / Math.max(1, all.memoryMib), used.gpu / Math.max(1, all.gpu));
 
 interface Desk {
@@ -100,27 +102,34 @@ interface Desk {
   readonly all: Capacity;
 }
 
-function compare(a: Demand, b: Demand, desk: Desk): number {
-  const user = (d: Demand) => share(desk.byUser.get(d.owner) ?? NO_CAPACITY, desk.all);
-  const own = (d: Demand) => share(desk.byExperiment.get(d.experiment) ?? NO_CAPACITY, desk.all) / d.weight;
+/** Who stands in line for capacity. */
+export type Claimant = Pick<Demand, "experiment" | "owner" | "priority" | "weight">;
+
+function compare(a: Claimant, b: Claimant, desk: Pick<Desk, "byUser" | "byExperiment" | "all">): number {
+  const user = (d: Claimant) => shareOf(desk.byUser.get(d.owner) ?? NO_CAPACITY, desk.all);
+  const own = (d: Claimant) => shareOf(desk.byExperiment.get(d.experiment) ?? NO_CAPACITY, desk.all) / d.weight;
   if (a.owner !== b.owner) return user(a) - user(b) || (a.owner < b.owner ? -1 : 1);
   return b.priority - a.priority || own(a) - own(b) || (a.experiment < b.experiment ? -1 : a.experiment > b.experiment ? 1 : 0);
 }
 
-const isLargeEnough = (demand: Pick<Demand, "pools" | "need">, worker: Worker): boolean =>
-  (demand.pools.length === 0 || demand.pools.includes(worker.pool)) && countFits(demand.need, worker.size, 1) > 0;
+/** Its tasks may go to the worker's pool. */
+export const reaches = ({ pools, barred }: Pick<Demand, "pools" | "barred">, { pool }: Worker): boolean =>
+  (pools.length === 0 || pools.includes(pool)) && !barred.has(pool);
+
+const isLargeEnough = (demand: Pick<Demand, "pools" | "barred" | "need">, worker: Worker): boolean =>
+  reaches(demand, worker) && countFits(demand.need, worker.size, 1) > 0;
 
 const hasPackages = (demand: Pick<Demand, "packages">, worker: Worker): boolean =>
   demand.packages.every((kind) => worker.packages.includes(kind));
 
-export const mayEverRun = (demand: Pick<Demand, "pools" | "need" | "packages">, worker: Worker): boolean =>
+export const mayEverRun = (demand: Pick<Demand, "pools" | "barred" | "need" | "packages">, worker: Worker): boolean =>
   isLargeEnough(demand, worker) && hasPackages(demand, worker);
 
-const timeLeftMs = (worker: Worker, nowMs: number): number =>
+export const timeLeftMs = (worker: Worker, nowMs: number): number =>
   worker.endsAtMs === undefined ? Number.POSITIVE_INFINITY : worker.endsAtMs - nowMs - WALLTIME_MARGIN_MS;
 
 /** No task is put on a worker that ends before it: unmeasured ones are taken to need all of their limit. */
-const timeNeededMs = (demand: Pick<Demand, "taskMs" | "timeLimitMs">): number =>
+export const timeNeededMs = (demand: Pick<Demand, "taskMs" | "timeLimitMs">): number =>
   demand.taskMs === undefined ? demand.timeLimitMs : Math.min(demand.timeLimitMs, demand.taskMs * 2);
 
 export const canFinish = (demand: Pick<Demand, "taskMs" | "timeLimitMs">, worker: Worker, nowMs: number): boolean =>
@@ -136,7 +145,11 @@ interface Candidate {
 const REFUSALS: readonly Refusal[] = ["no-worker-fits", "environment-missing", "ends-too-soon", "workers-are-full"];
 
 /** Why this worker, whatever its room, can't run a task of the demand. */
-function unfit(demand: Demand, worker: Worker, nowMs: number): Refusal | undefined {
+export function unfit(
+  demand: Pick<Demand, "pools" | "barred" | "need" | "packages" | "taskMs" | "timeLimitMs">,
+  worker: Worker,
+  nowMs: number,
+): Refusal | undefined {
   if (!isLargeEnough(demand, worker)) return "no-worker-fits";
   if (!hasPackages(demand, worker)) return "environment-missing";
   return canFinish(demand, worker, nowMs) ? undefined : "ends-too-soon";
@@ -159,6 +172,38 @@ function bestWorker(demand: Demand, desk: Desk, used: ReadonlySet<Worker>, nowMs
   return best ?? (REFUSALS[closest] as Refusal);
 }
 
+function openDesk(supply: readonly Worker[], usage: ReadonlyMap<ExperimentId, Capacity>, owners: ReadonlyMap<ExperimentId, UserId>): Desk {
+  const byUser = new Map<UserId, Capacity>();
+  for (const [e, c] of usage) {
+    const owner = owners.get(e);
+    if (owner !== undefined) byUser.set(owner, addCapacity(byUser.get(owner) ?? NO_CAPACITY, c));
+  }
+  return {
+    free: new Map(supply.map((w) => [w, { capacity: w.free, leases: w.leases.size }])),
+    byUser,
+    byExperiment: new Map(usage),
+    all: supply.reduce((sum, w) => addCapacity(sum, w.size), NO_CAPACITY),
+  };
+}
+
+/** Where a demand stands when it alone is looked at: the worker that takes its next tasks, or why none does. */
+export function standing(demand: Demand, supply: readonly Worker[], nowMs: number): Worker | Refusal {
+  const found = bestWorker(demand, openDesk(supply, new Map(), new Map()), new Set(), nowMs);
+  return typeof found === "string" ? found : found.worker;
+}
+
+/** Those who get room before `me` does, by what everybody has in use. */
+export function aheadOf(
+  me: Claimant,
+  others: readonly Claimant[],
+  supply: readonly Worker[],
+  usage: ReadonlyMap<ExperimentId, Capacity>,
+): Claimant[] {
+  const owners = new Map([me, ...others].map((c) => [c.experiment, c.owner]));
+  const desk = openDesk(supply, usage, owners);
+  return others.filter((other) => compare(other, me, desk) < 0);
+}
+
 export function place(
   demands: readonly Demand[],
   supply: readonly Worker[],
@@ -166,16 +211,7 @@ export function place(
   owners: ReadonlyMap<ExperimentId, UserId>,
   nowMs: number,
 ): Placement {
-  const desk: Desk = {
-    free: new Map(supply.map((w) => [w, { capacity: w.free, leases: w.leases.size }])),
-    byUser: new Map(),
-    byExperiment: new Map(usage),
-    all: supply.reduce((sum, w) => addCapacity(sum, w.size), NO_CAPACITY),
-  };
-  for (const [e, c] of usage) {
-    const owner = owners.get(e);
-    if (owner !== undefined) desk.byUser.set(owner, addCapacity(desk.byUser.get(owner) ?? NO_CAPACITY, c));
-  }
+  const desk = openDesk(supply, usage, owners);
   const leases: PlannedLease[] = [];
   const left: { demand: Demand; reason: Refusal }[] = [];
   const waiting = demands.map((demand) => ({ demand, take: demand.take, used: new Set<Worker>() }));

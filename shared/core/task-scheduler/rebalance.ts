@@ -16,10 +16,11 @@ import type { TaskStore } from "#ports/task-store.ts";
 import type { WorkerStore } from "#ports/worker-store.ts";
 import { LEASE_TASKS_MAX, REBALANCE_INTERVAL_MS, REBALANCE_LEASES, REBALANCE_WAIT_MS, WORKERS_PER_ROUND } from "./limits.ts";
 import { canFinish, type Demand, mayEverRun, roomFor } from "./placement.ts";
+import { barredPools, type PoolAccess } from "./access.ts";
 import type { Plans } from "./plans.ts";
 
 /** What a task of the lease needs, and how long those of its set take. */
-export type Kind = Pick<Demand, "pools" | "need" | "packages" | "timeLimitMs" | "taskMs">;
+export type Kind = Pick<Demand, "pools" | "barred" | "need" | "packages" | "timeLimitMs" | "taskMs">;
 
 /** An open lease at the worker that holds it. */
 export interface Held {
@@ -110,6 +111,7 @@ export interface RebalanceDeps {
   readonly store: Pick<TaskStore, "readLease">;
   readonly workers: Pick<WorkerStore, "workersWithRoom" | "liveWorkers">;
   readonly plans: Plans;
+  readonly access: PoolAccess;
   readonly clock: Clock;
   readonly dispatch: (lease: Lease, gateway: GatewayId | undefined, recall?: number) => Promise<void>;
   /** Mean run time of a set's tasks as this process knows it. */
@@ -124,13 +126,14 @@ export function createRebalance(deps: RebalanceDeps): (experiments: readonly Exp
   let nextMs = 0;
   let told = false;
 
-  async function read(names: readonly { worker: Worker; key: LeaseKey }[]): Promise<Held[]> {
+  async function read(names: readonly { worker: Worker; key: LeaseKey }[], pools: readonly string[]): Promise<Held[]> {
     const all = names.map(async ({ worker, key }): Promise<Held | undefined> => {
-      const [lease, { plan }] = await Promise.all([deps.store.readLease(key), deps.plans.of(key.experiment)]);
+      const [lease, { plan, owner }] = await Promise.all([deps.store.readLease(key), deps.plans.of(key.experiment)]);
       const set = plan.sets[key.set];
       if (lease?.state !== "OPEN" || set === undefined) return undefined;
       const { capacity: need, timeLimitMs } = set.resources;
-      return { lease, worker, kind: { pools: plan.on, need, packages: packagesOf(plan), timeLimitMs, taskMs: deps.taskMs(key) } };
+      const barred = await barredPools(deps.access, owner, pools);
+      return { lease, worker, kind: { pools: plan.on, barred, need, packages: packagesOf(plan), timeLimitMs, taskMs: deps.taskMs(key) } };
     });
     return (await Promise.all(all)).filter((h) => h !== undefined);
   }
@@ -153,7 +156,14 @@ export function createRebalance(deps: RebalanceDeps): (experiments: readonly Exp
       .filter((worker) => worker.state !== "DEAD")
       .flatMap((worker) => [...worker.leases].map((name) => ({ worker, key: parseLeaseName(name) })))
       .filter((x): x is { worker: Worker; key: LeaseKey } => x.key !== undefined && wanted.has(x.key.experiment));
-    const recalls = chooseRecalls(await read(names.slice(0, REBALANCE_LEASES)), idle, nowMs);
+    const recalls = chooseRecalls(
+      await read(
+        names.slice(0, REBALANCE_LEASES),
+        idle.map((w) => w.pool),
+      ),
+      idle,
+      nowMs,
+    );
     await Promise.all(recalls.map((r) => deps.dispatch(r.lease, r.gateway, r.count)));
     return undefined;
   };

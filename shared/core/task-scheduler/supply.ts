@@ -26,7 +26,7 @@ export async function readSupply(deps: Deps): Promise<Supply> {
   return { readAtMs, workers: workers.filter((w) => w.state === "READY"), usage };
 }
 
-async function readUsage(deps: Deps): Promise<Map<ExperimentId, Capacity>> {
+export async function readUsage(deps: Pick<Deps, "workers">): Promise<Map<ExperimentId, Capacity>> {
   const usage = new Map<ExperimentId, Capacity>();
   for (const g of await deps.workers.gateways()) {
     for (const [e, c] of g.usage) usage.set(e, addCapacity(usage.get(e) ?? NO_CAPACITY, c));

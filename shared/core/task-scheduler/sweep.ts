@@ -3,7 +3,7 @@ import type { ExperimentId } from "#domain/id.ts";
 import type { TaskStore } from "#ports/task-store.ts";
 import type { Control } from "./control.ts";
 import { EXPERIMENTS_PER_SWEEP } from "./limits.ts";
-import type { Hint } from "./pass.ts";
+import type { Hint } from "./demand.ts";
 
 export interface SweepDeps {
   readonly store: TaskStore;
