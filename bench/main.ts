@@ -1,6 +1,7 @@
 /** `npm run bench -- <name> [options]`: measures this machine; docs/BENCH.md says what and how. */
 import { parseArgs } from "node:util";
 import { benchCost } from "./cost.ts";
+import { benchColdStart } from "./coldstart.ts";
 import { benchDispatch } from "./dispatch.ts";
 import { benchEndToEnd } from "./endtoend.ts";
 import { benchLatency } from "./latency.ts";
@@ -9,6 +10,7 @@ import { benchSubmit } from "./submit.ts";
 const USAGE = `npm run bench -- submit [--runs 21]
 npm run bench -- dispatch [--tasks 1000000] [--workers 32] [--slots 64] [--prefetch 400]
 npm run bench -- latency [--runs 100]
+npm run bench -- coldstart [--runs 21]
 npm run bench -- cost [--tasks 50000]
 npm run bench -- endtoend [--tasks 5000]
 `;
@@ -33,6 +35,7 @@ function count(name: keyof typeof LIMITS, without = ""): number {
 }
 
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
+  coldstart: () => benchColdStart({ runs: count("runs", "21") }),
   submit: () => benchSubmit({ runs: count("runs", "21") }),
   latency: () => benchLatency({ runs: count("runs", "100") }),
   endtoend: () => benchEndToEnd({ tasks: count("tasks", "5000") }),
