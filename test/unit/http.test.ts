@@ -449,11 +449,16 @@ describe("the page of the API", () => {
 describe("a list that is short", () => {
   it("comes in pages all the same, and refuses a cursor that is not its own", async () => {
     for (const name of ["b", "a", "c"])
-      await send("POST", "/v1/resources", { body: JSON.stringify({ kind: "LOCAL", name }), type: "application/json", as: ADMIN });
+      await send("POST", "/v1/resources", {
+        body: JSON.stringify({ kind: "LOCAL", name, open: true }),
+        type: "application/json",
+        as: ADMIN,
+      });
     const first = (await (await send("GET", "/v1/resources?limit=3")).json()) as { items: { name: string }[]; cursor: string };
     expect(first.items.map((r) => r.name)).toEqual(["a", "b", "c"]);
     const rest = (await (await send("GET", `/v1/resources?limit=3&cursor=${first.cursor}`)).json()) as { items: { name: string }[] };
-    expect(rest).toEqual({ items: [expect.objectContaining({ name: "files" }), expect.objectContaining({ name: "local" })] });
+    // The one named local is not open to her.
+    expect(rest).toEqual({ items: [expect.objectContaining({ name: "files" })] });
     await refused(await send("GET", "/v1/resources?cursor=%20"), 400, "invalid-input");
   });
 

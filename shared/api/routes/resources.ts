@@ -8,7 +8,7 @@ export const resourceRoutes = {
   listResources: {
     method: "GET",
     path: "/v1/resources",
-    summary: "Compute and storage resources by name",
+    summary: "Compute and storage resources that you may use, by name",
     permission: "authenticated",
     query: z.strictObject(pageQuery),
     success: { status: 200, json: resourceList },
@@ -28,7 +28,7 @@ export const resourceRoutes = {
   listWorkers: {
     method: "GET",
     path: "/v1/workers",
-    summary: "Workers that are known now",
+    summary: "Workers that are known now, of the resources that you may use",
     permission: "authenticated",
     query: z.strictObject(pageQuery),
     success: { status: 200, json: workerList },
