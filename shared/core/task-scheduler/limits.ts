@@ -10,6 +10,8 @@ export const MEASURED_SETS_KEPT = 1_024;
 export const EXPERIMENTS_PER_PASS = 64;
 /** Workers with room looked at in one round. */
 export const WORKERS_PER_ROUND = 256;
+/** So long the list of running experiments holds, unless it is longer than a pass. */
+export const RUNNING_FRESH_MS = 1_000;
 /** A pass reads who has room again after so long. */
 export const SUPPLY_FRESH_MS = 500;
 /** Leases planned in one round. */
@@ -22,6 +24,8 @@ export const ROUNDS_PER_PASS = 200;
 export const LEASE_TASKS_MAX = 1024;
 /** Work that a lease should hold once the task duration is measured. */
 export const LEASE_TARGET_MS = 4_000;
+/** Near the end of a set leases shrink, so that all workers end together, but not below this: each costs the same. */
+export const LEASE_FLOOR_MS = 500;
 /** Tasks for each slot while nothing is measured yet. */
 export const LEASE_PROBE_TASKS_PER_SLOT = 2;
 /** Only tasks shorter than this wait at a worker behind others; longer ones would be stuck there while others idle. */

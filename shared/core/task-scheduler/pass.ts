@@ -24,6 +24,7 @@ import {
   HINT_DELAY_MS_MAX,
   LEASES_PER_ASSIGN,
   REPEAT_HINT_MS,
+  RUNNING_FRESH_MS,
   ROUNDS_PER_PASS,
   SEGMENTS_PER_ROUND,
   SUPPLY_FRESH_MS,
@@ -76,13 +77,20 @@ interface Tally {
   running: readonly Experiment[];
 }
 
-/** When more are running than a pass looks at, each pass starts elsewhere: at one that the last pass saw, chosen by chance. */
-function createRunning({ store, random }: PassDeps): { next(): Promise<readonly Experiment[]> } {
+/**
+ * When more are running than a pass looks at, each pass starts elsewhere: at one that the last pass saw, chosen by chance.
+ * Otherwise the list holds for a moment: an experiment that is new or changed since has a hint of its own, and gates decide.
+ */
+function createRunning({ store, random, clock }: PassDeps): { next(): Promise<readonly Experiment[]> } {
   let from: ExperimentId | undefined;
+  let all: { readonly found: readonly Experiment[]; readonly atMs: number } | undefined;
   return {
     async next() {
+      const atMs = clock.now();
+      if (all !== undefined && atMs >= all.atMs && atMs - all.atMs < RUNNING_FRESH_MS) return all.found;
       const found = await store.liveExperiments(EXPERIMENTS_PER_PASS, { status: "RUNNING", ...(from === undefined ? {} : { from }) });
       from = found.length < EXPERIMENTS_PER_PASS ? undefined : found[Math.floor(random.next() * found.length)]?.id;
+      all = from === undefined ? { found, atMs } : undefined;
       return found;
     },
   };

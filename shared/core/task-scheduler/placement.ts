@@ -11,6 +11,7 @@ import { type IndexSet, firstOf, isEmptySet, members, minus, setOf, sizeOf } fro
 import type { Segment } from "#domain/segment.ts";
 import { type PackageKind, type Worker, WORKER_LEASES_MAX } from "#domain/worker.ts";
 import {
+  LEASE_FLOOR_MS,
   LEASE_PROBE_TASKS_PER_SLOT,
   LEASE_TARGET_MS,
   LEASE_TASKS_MAX,
@@ -77,9 +78,10 @@ export function leaseSize(facts: {
     facts.taskMs === undefined
       ? facts.width * LEASE_PROBE_TASKS_PER_SLOT
       : Math.ceil((facts.width * LEASE_TARGET_MS) / Math.max(facts.taskMs, 1));
+  const floor = facts.taskMs === undefined ? facts.width : Math.ceil((facts.width * LEASE_FLOOR_MS) / Math.max(facts.taskMs, 1));
   const byWalltime = facts.taskMs === undefined ? facts.width : facts.width * Math.floor(facts.leftMs / Math.max(facts.taskMs, 1));
   const limit = Number.isFinite(facts.leftMs) ? byWalltime : LEASE_TASKS_MAX;
-  return Math.max(1, Math.min(LEASE_TASKS_MAX, limit, wanted, Math.max(share, Math.min(facts.width, facts.remaining))));
+  return Math.max(1, Math.min(LEASE_TASKS_MAX, limit, wanted, Math.max(share, Math.min(Math.max(facts.width, floor), facts.remaining))));
 }
 
 /** Which tasks go together: never suspects with others (a task lost twice goes alone). */
