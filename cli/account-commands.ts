@@ -98,7 +98,14 @@ function addProject(group: Command, { add }: Registering): void {
 export function addAccountCommands(program: Command, registering: Registering): void {
   const { add } = registering;
   add(login(program.command("login")), async () => (await auth()).login);
-  const context = program.command("context").description("the login that is remembered");
+  const context = program.command("context").alias("config").description("logins that are remembered, at several servers");
+  const contexts = () => import("./contexts.ts");
+  add(context.command("list").description("all of them, and which is in use"), async () => (await contexts()).list);
+  add(context.command("use <name>").description("which one commands use from now on"), async () => (await contexts()).use);
+  add(
+    context.command("remove <name>").description("forget one here; auth logout ends it at the server too"),
+    async () => (await contexts()).remove,
+  );
   add(context.command("show").description("server, user and end of the login; never the token"), async () => (await auth()).showContext);
   addAuth(program.command("auth").description("signing in, your password, API tokens"), registering);
   addProject(program.command("project").description("projects: experiments that people share"), registering);

@@ -1,5 +1,9 @@
-/** The login that is remembered between calls: a file that only its owner can read. */
+/**
+ * Logins that are remembered between calls: each a file that only its owner can read. The one named `default` is
+ * context.json, others are contexts/<name>.json beside it; the file `current` names the one in use when it is another.
+ */
 import { randomUUID } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { chmod, mkdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { dirname, join } from "node:path";
@@ -17,11 +21,39 @@ export interface Context {
   readonly user: { readonly id: string; readonly name: string };
 }
 
-/** $AIRAVATA_CONTEXT, else airavata/context.json in $XDG_CONFIG_HOME or ~/.config. */
-export function contextFile(env: NodeJS.ProcessEnv): string {
-  if (env.AIRAVATA_CONTEXT) return env.AIRAVATA_CONTEXT;
-  return join(env.XDG_CONFIG_HOME || join(homedir(), ".config"), "airavata", "context.json");
+export const DEFAULT_CONTEXT = "default";
+const NAME = /^[a-z0-9][a-z0-9._-]{0,62}$/;
+export const isContextName = (name: string): boolean => NAME.test(name);
+
+/** airavata in $XDG_CONFIG_HOME or ~/.config. */
+const settingsFolder = (env: NodeJS.ProcessEnv): string => join(env.XDG_CONFIG_HOME || join(homedir(), ".config"), "airavata");
+export const contextsFolder = (env: NodeJS.ProcessEnv): string => join(settingsFolder(env), "contexts");
+
+export function namedContextFile(env: NodeJS.ProcessEnv, name: string): string {
+  if (!isContextName(name))
+    throw new SchedulerError(
+      "invalid-input",
+      `${JSON.stringify(name)} is no name of a context: use a-z, 0-9, ., _ and -, at most 63 of them`,
+    );
+  return name === DEFAULT_CONTEXT ? join(settingsFolder(env), "context.json") : join(contextsFolder(env), `${name}.json`);
 }
+
+/** $AIRAVATA_CONTEXT_NAME (what --context sets), else the one chosen by `context use`. */
+export function currentContext(env: NodeJS.ProcessEnv): string {
+  if (env.AIRAVATA_CONTEXT_NAME) return env.AIRAVATA_CONTEXT_NAME;
+  try {
+    const name = readFileSync(join(settingsFolder(env), "current"), "utf8").trim();
+    return isContextName(name) ? name : DEFAULT_CONTEXT;
+  } catch {
+    return DEFAULT_CONTEXT;
+  }
+}
+
+/** The file $AIRAVATA_CONTEXT, else that of the context in use. */
+export const contextFile = (env: NodeJS.ProcessEnv): string => env.AIRAVATA_CONTEXT || namedContextFile(env, currentContext(env));
+
+export const writeCurrentContext = (env: NodeJS.ProcessEnv, name: string): Promise<void> =>
+  writePrivate(join(settingsFolder(env), "current"), `${name}\n`);
 
 function isContext(value: unknown): value is Context & { readonly formatVersion: number } {
   if (typeof value !== "object" || value === null) return false;
@@ -61,11 +93,15 @@ export async function readContext(env: NodeJS.ProcessEnv): Promise<Context | und
 
 export async function writeContext(env: NodeJS.ProcessEnv, context: Context): Promise<string> {
   const file = contextFile(env);
+  await writePrivate(file, `${JSON.stringify({ formatVersion: FORMAT_VERSION, ...context }, null, 2)}\n`);
+  return file;
+}
+
+async function writePrivate(file: string, text: string): Promise<void> {
   await mkdir(dirname(file), { recursive: true, mode: 0o700 });
   const written = `${file}.${randomUUID()}`;
-  await writeFile(written, `${JSON.stringify({ formatVersion: FORMAT_VERSION, ...context }, null, 2)}\n`, { mode: 0o600, flag: "wx" });
+  await writeFile(written, text, { mode: 0o600, flag: "wx" });
   await rename(written, file);
-  return file;
 }
 
 /** A no-op when there is none. */

@@ -26,6 +26,9 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   "user disable": ["airavata user disable ada"],
   "user enable": ["airavata user enable ada"],
   "user password": ["airavata user password ada --password-file ./password"],
+  "context list": ["airavata context list"],
+  "context use": ["airavata context use campus"],
+  "context remove": ["airavata context remove campus"],
   "context show": ["airavata context show --json"],
   "experiment plan": [
     "airavata experiment plan rain.yaml",
@@ -37,6 +40,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     "airavata experiment run rain.yaml --without conda,pip --json",
   ],
   "experiment status": [`airavata experiment status ${ID}`],
+  "experiment explain": [`airavata experiment explain ${ID}`, `airavata experiment explain ${ID} count/3 --json`],
   "experiment watch": [`airavata experiment watch ${ID}`],
   "experiment list": ["airavata experiment list --limit 20", "airavata experiment list --all --json"],
   "experiment tasks": [`airavata experiment tasks ${ID} --state FAILED`, `airavata experiment tasks ${ID} --set count --all`],
@@ -61,5 +65,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   "data put": ["airavata data put rain.csv shared-data:/weather/", "airavata data put -r inputs shared-data:/run-7/ --replace"],
   "data get": ["airavata data get shared-data:/weather/rain.csv", "airavata data get -r shared-data:/run-7 results"],
   "worker list": ["airavata worker list --json"],
+  "admin dead-letters list": ["airavata admin dead-letters list"],
+  "admin dead-letters redrive": ["airavata admin dead-letters redrive schedule"],
   completion: ["airavata completion bash > ~/.local/share/bash-completion/completions/airavata"],
 };

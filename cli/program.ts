@@ -65,6 +65,7 @@ function readWithout(text: string): Readonly<Record<string, string>> {
 /** Options that every command has, wherever they stand on the line. */
 function leaf<O>(command: Command, around: Surroundings, load: () => Promise<Action<O & GlobalOptions>>): Command {
   command.option("--server <url>", "address of the server (or AIRAVATA_SERVER; default: where you logged in)");
+  command.option("--context <name>", "a remembered login other than the one in use");
   command.option("--json", "print JSON");
   command.option("-q, --quiet", "print ids or names alone, and no progress");
   return command.action(async () => {

@@ -10,6 +10,7 @@ export const SERVER_DEFAULT = "http://127.0.0.1:8080";
 
 export interface GlobalOptions {
   readonly server?: string;
+  readonly context?: string;
   readonly json?: boolean;
   readonly quiet?: boolean;
 }
@@ -31,7 +32,9 @@ export type Action<O> = (session: Session, options: O, args: readonly string[]) 
 /** Gives a command its common options and what it does. */
 export type AddAction = <O>(command: Command, load: () => Promise<Action<O & GlobalOptions>>) => Command;
 
-export function createSession(io: Io, options: GlobalOptions, signal: AbortSignal): Session {
+export function createSession(given: Io, options: GlobalOptions, signal: AbortSignal): Session {
+  const { context } = options;
+  const io = context === undefined ? given : { ...given, env: { ...given.env, AIRAVATA_CONTEXT_NAME: context, AIRAVATA_CONTEXT: "" } };
   return { io, options, signal, output: createOutput(io, { json: options.json === true, quiet: options.quiet === true }) };
 }
 

@@ -120,6 +120,32 @@ describe("login", () => {
   });
 });
 
+describe("contexts", () => {
+  const named = (name: string) => airavata(["login", "--user", "alice", "--password-file", file("p", `${PASSWORD}\n`), "--context", name]);
+
+  it("are logins under names; one is in use until another is chosen", async () => {
+    expect((await named("campus")).code).toBe(0);
+    expect((await named("lab")).code).toBe(0);
+    const stored = join(folder, "config", "airavata", "contexts", "lab.json");
+    expect(statSync(stored).mode & 0o777).toBe(0o600);
+    expect((await airavata(["context", "show"])).code).toBe(3);
+    expect((await airavata(["context", "show", "--context", "lab"])).code).toBe(0);
+    expect((await airavata(["context", "use", "lab"])).code).toBe(0);
+    expect((await airavata(["config", "show"])).code).toBe(0);
+    expect((await airavata(["context", "list", "--quiet"])).out).toBe("campus\nlab\n");
+    expect((await airavata(["context", "remove", "lab"])).code).toBe(0);
+    expect(existsSync(stored)).toBe(false);
+    expect((await airavata(["context", "list", "--quiet"])).out).toBe("campus\ndefault\n");
+  });
+
+  it("have names that lead nowhere else", async () => {
+    const { code, err } = await airavata(["context", "show", "--context", "../../x"]);
+    expect(code).toBe(2);
+    expect(err).toContain("no name of a context");
+    expect((await airavata(["context", "use", "absent"])).code).toBe(4);
+  });
+});
+
 describe("exit codes", () => {
   it("2 for what is typed wrongly, with a suggestion", async () => {
     const results = await Promise.all([
