@@ -67,6 +67,40 @@ export async function benchDispatch(options: DispatchOptions): Promise<void> {
   reportAll(options, { tookMs, leases, counts });
 }
 
+/** A sweep of which half is done, with leases open at its workers, as it stands in the middle. */
+export async function halfDone(
+  engine: Engine,
+  rooms: Rooms,
+  tasks: number,
+): Promise<{ readonly experiment: ExperimentId; readonly done: number }> {
+  const gateway = makeId("gateway", engine.clock.now(), engine.random.bytes(ID_RANDOM_BYTES));
+  const stop = new AbortController();
+  const { plan } = await submitSweep(engine, rooms, 1);
+  await cancelAll(engine, rooms);
+  await registerWorkers(engine, rooms, { tasks, workers: 32, slots: 16, prefetchPercent: 100, plan, gateway });
+  const { promise: broken, reject } = Promise.withResolvers<never>();
+  const loops = [
+    consume(engine, dispatchQueue(gateway), runsLeases(engine, rooms, reject), stop.signal),
+    consume(engine, SCHEDULE_QUEUE, (bodies) => rooms.scheduler.schedule(bodies.map((b) => JSON.parse(b) as Hint)), stop.signal),
+  ];
+  const { experiment } = await submitSweep(engine, rooms, tasks);
+  const half = async (): Promise<number> => {
+    for (;;) {
+      const { sets } = await rooms.orchestrator.view(experiment.id);
+      const done = sets.reduce((n, s) => n + s.done, 0);
+      if (done >= tasks / 2) return done;
+      await engine.clock.sleep(LOOK_MS);
+    }
+  };
+  await Promise.race([half(), broken]);
+  stop.abort();
+  await Promise.all(loops);
+  // What the workers still had is done; a last pass fills them again, and there they stay.
+  await rooms.scheduler.schedule([{ experiment: experiment.id }]);
+  const { sets } = await rooms.orchestrator.view(experiment.id);
+  return { experiment: experiment.id, done: sets.reduce((n, s) => n + s.done, 0) };
+}
+
 async function cancelAll(engine: Engine, rooms: Rooms): Promise<void> {
   for (const e of await engine.tasks.liveExperiments(BATCH)) await rooms.orchestrator.cancel(e.id);
   await rooms.scheduler.sweep();

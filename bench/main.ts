@@ -1,5 +1,6 @@
 /** `npm run bench -- <name> [options]`: measures this machine; docs/BENCH.md says what and how. */
 import { parseArgs } from "node:util";
+import { benchApi } from "./api.ts";
 import { benchCost } from "./cost.ts";
 import { benchColdStart } from "./coldstart.ts";
 import { benchDispatch } from "./dispatch.ts";
@@ -8,6 +9,7 @@ import { benchLatency } from "./latency.ts";
 import { benchSubmit } from "./submit.ts";
 
 const USAGE = `npm run bench -- submit [--runs 21]
+npm run bench -- api [--tasks 1000000] [--requests 200]
 npm run bench -- dispatch [--tasks 1000000] [--workers 32] [--slots 64] [--prefetch 400]
 npm run bench -- latency [--runs 100]
 npm run bench -- coldstart [--runs 21]
@@ -18,6 +20,7 @@ npm run bench -- endtoend [--tasks 5000]
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
+    requests: { type: "string" },
     runs: { type: "string" },
     tasks: { type: "string" },
     workers: { type: "string", default: "32" },
@@ -26,7 +29,7 @@ const { values, positionals } = parseArgs({
   },
 });
 
-const LIMITS = { runs: 1_000, tasks: 10_000_000, workers: 256, slots: 1_024, prefetch: 400 } as const;
+const LIMITS = { requests: 10_000, runs: 1_000, tasks: 10_000_000, workers: 256, slots: 1_024, prefetch: 400 } as const;
 
 function count(name: keyof typeof LIMITS, without = ""): number {
   const n = Number(values[name] ?? without);
@@ -40,6 +43,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   latency: () => benchLatency({ runs: count("runs", "100") }),
   endtoend: () => benchEndToEnd({ tasks: count("tasks", "5000") }),
   cost: () => benchCost({ tasks: count("tasks", "50000") }),
+  api: () => benchApi({ requests: count("requests", "200"), tasks: count("tasks", "1000000") }),
   dispatch: () =>
     benchDispatch({
       tasks: count("tasks", "1000000"),

@@ -1,5 +1,7 @@
 /** Looking at experiments. */
 import type { AnswerOf } from "#api/routes.ts";
+import { SchedulerError } from "#domain/error.ts";
+import type { FailureCause } from "#domain/plan.ts";
 import type { TaskState } from "#domain/task.ts";
 import { showUsd } from "./cost.ts";
 import { EXIT } from "./exit-code.ts";
@@ -51,7 +53,20 @@ const showParameters = (parameters: Readonly<Record<string, string>>): string =>
 
 interface TaskOptions extends PageOptions {
   readonly set?: string;
-  readonly state?: TaskState;
+  readonly state?: readonly TaskState[];
+  readonly cause?: FailureCause;
+  readonly worker?: string;
+  readonly parameter?: readonly string[];
+}
+
+function parameterQuery(pairs: readonly string[]): string {
+  const query = new URLSearchParams();
+  for (const pair of pairs) {
+    const at = pair.indexOf("=");
+    if (at < 1) throw new SchedulerError("invalid-input", `${pair} is not NAME=value`);
+    query.append(pair.slice(0, at), pair.slice(at + 1));
+  }
+  return query.toString();
 }
 
 export async function tasks(session: Session, options: TaskOptions, args: Args): Promise<number> {
@@ -59,7 +74,10 @@ export async function tasks(session: Session, options: TaskOptions, args: Args):
   const client = await connect(session);
   const filter = {
     ...(options.set === undefined ? {} : { set: options.set }),
-    ...(options.state === undefined ? {} : { state: options.state }),
+    ...(options.state === undefined ? {} : { state: options.state.join(",") }),
+    ...(options.cause === undefined ? {} : { cause: options.cause }),
+    ...(options.worker === undefined ? {} : { worker: options.worker }),
+    ...(options.parameter === undefined ? {} : { parameter: parameterQuery(options.parameter) }),
   };
   const page = await readPages(options, (at) =>
     client.call("listTasks", { params: { id }, query: { ...filter, ...at }, signal: session.signal }),
@@ -82,9 +100,19 @@ const block = (title: string, text: string | undefined): string[] =>
           .map((line) => `    ${line}`),
       ];
 
-function describeAttempt({ epoch, worker, committed, result }: Attempt): string[] {
-  const title = `attempt ${epoch} on ${worker}${committed ? "" : " (not committed)"}`;
-  if (result === undefined) return [`${title}: no result`];
+/** Of attempts without an outcome. */
+const ENDS: Partial<Record<Attempt["end"], string>> = {
+  open: "its worker has it",
+  "worker-lost": "the worker was lost",
+  "worker-fault": "the worker could not run it",
+  "given-back": "given back before it started",
+  canceled: "canceled",
+  preempted: "preempted",
+};
+
+function describeAttempt({ epoch, worker, committed, end, result }: Attempt): string[] {
+  const title = `attempt ${epoch} on ${worker}`;
+  if (result === undefined) return [`${title}: ${committed ? `${end}, no result` : (ENDS[end] ?? end)}`];
   const how = [
     result.outcome,
     result.exitCode === undefined ? "" : `exit code ${result.exitCode}`,

@@ -117,7 +117,11 @@ function addExperiment(experiment: Command, around: Surroundings): void {
   const list = paged(add("list", "your experiments, or those of a project, newest first")).option("--project <project>", "of this project");
   leaf(list, around, async () => (await read()).list);
   const tasks = paged(add("tasks <id>", "tasks by set and number").option("--set <name>", "of this set only"));
-  tasks.addOption(new Option("--state <state>", "in this state only").choices(TASK_STATES));
+  tasks
+    .addOption(new Option("--state <state...>", "in one of these states").choices(TASK_STATES))
+    .addOption(new Option("--cause <cause>", "failed, at last by this").choices(FAILURE_CAUSES))
+    .option("--worker <id>", "that this worker has or had")
+    .option("--parameter <name=value...>", "with these values of parameters: YEAR=2014");
   leaf(tasks, around, async () => (await read()).tasks);
   leaf(add("task <id> <task>", "one task (<set>/<number>) with its attempts"), around, async () => (await read()).task);
   leaf(

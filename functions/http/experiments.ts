@@ -71,7 +71,7 @@ const taskOf = (t: TaskView): TaskViewAnswer => ({
 
 /** Inline contents of outputs are left out: they have an address of their own. */
 function attemptOf(a: AttemptView): TaskDetailAnswer["history"][number] {
-  const known = { epoch: a.epoch, worker: a.worker, committed: a.committed };
+  const known = { epoch: a.epoch, worker: a.worker, committed: a.committed, assignedAtMs: a.assignedAtMs, end: a.end };
   if (a.result === undefined) return known;
   const outputs = a.result.outputs.map(({ name, path, sha256, bytes }) => ({ name, path, sha256, bytes }));
   return { ...known, result: { ...a.result, outputs } };
@@ -141,7 +141,13 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
       });
     },
     listTasks: async ({ params, query }) => {
-      const page = await orchestrator.tasks(params.id, query);
+      const { state, parameter, ...rest } = query;
+      const filter = {
+        ...rest,
+        ...(state === undefined ? {} : { states: state }),
+        ...(parameter === undefined ? {} : { parameters: new Map(new URLSearchParams(parameter)) }),
+      };
+      const page = await orchestrator.tasks(params.id, filter);
       return { items: page.items.map(taskOf), ...cursorOf(page) };
     },
     getTask: async ({ params }) => detailOf(await orchestrator.task(params.id, params.set, params.number)),

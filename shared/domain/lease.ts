@@ -19,6 +19,10 @@ export interface ResultRef {
 
 export type CloseCause = "finished" | "given-back" | "worker-lost" | "canceled" | "preempted";
 
+/** Why tasks come back without an outcome; only a lost worker counts against them. */
+export const BACK_CAUSES = ["worker-lost", "worker-fault", "given-back", "canceled", "preempted"] as const;
+export type BackCause = (typeof BACK_CAUSES)[number];
+
 export interface Lease {
   readonly key: LeaseKey;
   readonly worker: WorkerKey;
@@ -39,6 +43,8 @@ export interface Lease {
   readonly failedMs: number;
   readonly assignedAtMs: number;
   readonly closeCause?: CloseCause;
+  /** Tasks that came back without an outcome, for people to see. */
+  readonly back?: ReadonlyMap<BackCause, IndexSet>;
 }
 
 export const leaseName = (k: LeaseKey): string => `${segmentName(k)}/${k.epoch}`;

@@ -82,6 +82,11 @@ const anyLease: fc.Arbitrary<Lease> = fc
     runMs: count,
     failedMs: count,
     assignedAtMs: time,
+    back: optional(
+      fc
+        .array(fc.tuple(fc.constantFrom("given-back", "preempted", "worker-lost"), anIndexSet), { minLength: 1 })
+        .map((b) => new Map(b.sort(([x], [y]) => (x < y ? -1 : 1)))),
+    ),
     closeCause: optional(fc.constantFrom("finished", "given-back", "worker-lost", "canceled", "preempted")),
   })
   .map((l) => compact<Lease>(l));

@@ -11,7 +11,7 @@ import type { Capacity } from "#domain/capacity.ts";
 import { type Experiment, type ExperimentState, type Gate, ownerPlace, type RetrySelection, type TaskSet } from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId, ProjectId, UserId } from "#domain/id.ts";
 import { decodeSet, encodeSet, type IndexSet, isEmptySet } from "#domain/index-set.ts";
-import type { CloseCause, Lease, ResultRef } from "#domain/lease.ts";
+import type { BackCause, CloseCause, Lease, ResultRef } from "#domain/lease.ts";
 import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
 import { isOpen, type Segment, type Tries } from "#domain/segment.ts";
 import { hasRoom, type PackageKind, type Worker, type WorkerState } from "#domain/worker.ts";
@@ -237,6 +237,9 @@ export const leaseItem = (l: Lease): Item => ({
   ...(l.failedMs === 0 ? {} : { failedMs: number(l.failedMs) }),
   at: number(l.assignedAtMs),
   ...(l.closeCause === undefined ? {} : { cause: text(l.closeCause) }),
+  ...(l.back === undefined
+    ? {}
+    : { back: { M: Object.fromEntries([...l.back].map(([cause, tasks]) => [cause, { B: encodeSet(tasks) }])) } }),
 });
 
 export function leaseFrom(item: Item): Lease {
@@ -258,8 +261,16 @@ export function leaseFrom(item: Item): Lease {
     failedMs: maybeNumberOf(item, "failedMs") ?? 0,
     assignedAtMs: numberOf(item, "at"),
     ...(closeCause === undefined ? {} : { closeCause }),
+    ...(item.back === undefined ? {} : { back: backOf(item.back) }),
   };
 }
+
+const backOf = (value: AttributeValue): NonNullable<Lease["back"]> =>
+  new Map(
+    Object.entries(value.M ?? {})
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([cause, { B }]) => [cause as BackCause, decodeSet(B)]),
+  );
 
 const refValue = (r: ResultRef): AttributeValue => ({ M: { key: text(r.key), sha: text(r.sha256), mask: { B: encodeSet(r.mask) } } });
 const refFrom = (item: Item): ResultRef => ({ key: textOf(item, "key"), sha256: textOf(item, "sha"), mask: setAt(item, "mask") });

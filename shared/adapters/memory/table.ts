@@ -129,6 +129,9 @@ export const copyLease = (l: Lease): Lease => ({
   causes: new Map([...l.causes].sort(([a], [b]) => a - b)),
   refs: l.refs.map((r) => ({ ...r, mask: copySet(r.mask) })),
   reserved: copyCapacity(l.reserved),
+  ...(l.back === undefined
+    ? {}
+    : { back: new Map([...l.back].sort(([a], [b]) => (a < b ? -1 : 1)).map(([cause, tasks]) => [cause, copySet(tasks)])) }),
 });
 
 export const copyWorker = (w: Worker): Worker => ({

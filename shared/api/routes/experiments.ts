@@ -9,7 +9,7 @@ import {
   retryChoice,
   taskDetail,
   taskPage,
-  taskState,
+  taskFilter,
 } from "#api/schema/experiment-view.ts";
 import { explanation } from "#api/schema/explanation.ts";
 import { idOf, pageQuery } from "#api/schema/identity.ts";
@@ -154,7 +154,7 @@ export const experimentRoutes = {
     summary: "Tasks by set and number. A page may be shorter than asked for while there is a cursor",
     permission: view,
     params: ofExperiment,
-    query: z.strictObject({ set: name.exactOptional(), state: taskState.exactOptional(), ...pageQuery }),
+    query: z.strictObject({ ...taskFilter, ...pageQuery }),
     success: { status: 200, json: taskPage },
     errors: [],
     idempotent: false,

@@ -1,8 +1,9 @@
 /** Experiments, tasks and outputs as answers show them. */
 import { EXPERIMENT_STATES } from "#domain/experiment.ts";
+import { BACK_CAUSES } from "#domain/lease.ts";
 import { FAILURE_CAUSES } from "#domain/plan.ts";
 import type { InputFile, OutputFile, TaskResult, Usage } from "#domain/result.ts";
-import { TASK_STATES } from "#domain/task.ts";
+import { TASK_STATES, type TaskState } from "#domain/task.ts";
 import * as z from "zod";
 import { budget, budgetView } from "./budget.ts";
 import { count, idOf, instantMs, pageOf } from "./identity.ts";
@@ -63,13 +64,37 @@ export const experimentPage = pageOf(experimentSummary);
 
 export const taskState = z.enum(TASK_STATES);
 
+const PARAMETERS_MAX = 64;
+const TEXT_MAX = 4096;
+const isState = (text: string): text is TaskState => TASK_STATES.some((state) => state === text);
+
+/** What a list of tasks may be narrowed by; all that are given count. */
+export const taskFilter = {
+  set: z.string().min(1).max(256).exactOptional(),
+  state: z
+    .string()
+    .max(256)
+    .refine((text) => text.split(",").every(isState), `takes ${TASK_STATES.join(", ")}; several separated by commas`)
+    .transform((text) => text.split(",").filter(isState))
+    .exactOptional()
+    .describe("States, separated by commas"),
+  cause: z.enum(FAILURE_CAUSES).exactOptional().describe("FAILED, at last by this"),
+  worker: z.string().min(1).max(256).exactOptional().describe("A worker that has it or had it"),
+  parameter: z
+    .string()
+    .max(TEXT_MAX)
+    .refine((text) => /^[^=]+=/.test(text) && [...new URLSearchParams(text).keys()].length <= PARAMETERS_MAX, "is not NAME=value")
+    .exactOptional()
+    .describe("Value of a parameter: NAME=value; several joined by &, each written as in a query"),
+};
+
 export const taskView = z.object({
   task: z.string().describe("`<set>/<number>`"),
   set: z.string(),
   number: count,
   state: taskState,
   parameters: z.record(z.string(), z.string()),
-  attempts: count.describe("Failed attempts of its own so far"),
+  attempts: count.describe("Failed attempts of its own so far; in lists 0 once it is COMPLETED"),
 });
 export type TaskViewAnswer = z.output<typeof taskView>;
 export const taskPage = pageOf(taskView);
@@ -102,7 +127,16 @@ const attemptResult = z.object({
   stderr: z.string().exactOptional(),
 }) satisfies z.ZodType<Omit<TaskResult, "index">>;
 
-const attempt = z.object({ epoch: count, worker: z.string(), committed: z.boolean(), result: attemptResult.exactOptional() });
+const attempt = z.object({
+  epoch: count,
+  worker: z.string(),
+  committed: z.boolean(),
+  assignedAtMs: instantMs,
+  end: z
+    .enum(["open", "completed", "failed", ...BACK_CAUSES])
+    .describe("`open`: it has not ended. Neither completed nor failed: why the worker does not have it any more"),
+  result: attemptResult.exactOptional(),
+});
 
 export const taskDetail = taskView.extend({
   dependsOn: z.array(z.string()).readonly(),

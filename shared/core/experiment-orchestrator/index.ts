@@ -8,6 +8,7 @@
 import type { Budget, BudgetHold, BudgetSpec } from "#domain/budget.ts";
 import type { Experiment, ExperimentState } from "#domain/experiment.ts";
 import type { ExperimentId, ProjectId, UserId } from "#domain/id.ts";
+import type { BackCause } from "#domain/lease.ts";
 import type { FailureCause, Plan } from "#domain/plan.ts";
 import type { TaskResult } from "#domain/result.ts";
 import type { TaskState } from "#domain/task.ts";
@@ -58,14 +59,19 @@ export interface TaskView {
   readonly number: number;
   readonly state: TaskState;
   readonly parameters: Readonly<Record<string, string>>;
-  /** Failed attempts of its own so far. */
+  /** Failed attempts of its own so far; in lists 0 once it is COMPLETED. */
   readonly attempts: number;
 }
+
+export type AttemptEnd = "open" | "completed" | "failed" | BackCause;
 
 export interface AttemptView {
   readonly epoch: number;
   readonly worker: string;
   readonly committed: boolean;
+  readonly assignedAtMs: number;
+  /** How it ended; `open`: it has not. Without an outcome: why the worker does not have it any more. */
+  readonly end: AttemptEnd;
   readonly result?: Omit<TaskResult, "index">;
 }
 
@@ -92,7 +98,13 @@ export interface RetryChoice {
 
 export interface TaskFilter {
   readonly set?: string;
-  readonly state?: TaskState;
+  readonly states?: readonly TaskState[];
+  /** FAILED by this at last. */
+  readonly cause?: FailureCause;
+  /** A worker that has it or had it, with or without its incarnation. */
+  readonly worker?: string;
+  /** Values of parameters, as text. */
+  readonly parameters?: ReadonlyMap<string, string>;
   /** 1..1000. */
   readonly limit: number;
   readonly cursor?: string;

@@ -1,12 +1,11 @@
 /** What several reading operations look at: the experiment with its plan and sets, segments and leases once each. */
 import { SchedulerError } from "#domain/error.ts";
 import type { Experiment, TaskSet } from "#domain/experiment.ts";
+import { taskBindings } from "#domain/expansion.ts";
 import type { ExperimentId } from "#domain/id.ts";
-import { type Lease, leaseName } from "#domain/lease.ts";
+import type { Lease } from "#domain/lease.ts";
 import type { Plan, PlanSet } from "#domain/plan.ts";
 import type { Segment } from "#domain/segment.ts";
-import { type Phases, workerName } from "#domain/worker.ts";
-import type { WorkerStore } from "#ports/worker-store.ts";
 import type { OrchestratorDeps } from "./orchestrator.ts";
 
 export async function findExperiment(deps: Pick<OrchestratorDeps, "tasks">, id: ExperimentId): Promise<Experiment> {
@@ -29,8 +28,6 @@ export interface Look {
   readonly plan: Plan;
   readonly sets: readonly TaskSet[];
   readonly segment: (set: number, n: number) => Promise<{ s: Segment | undefined; leases: readonly Lease[] }>;
-  /** What the lease's worker said last. */
-  readonly phases: (lease: Lease) => Promise<Phases | undefined>;
 }
 
 export async function lookAt(deps: OrchestratorDeps, e: Experiment): Promise<Look> {
@@ -47,18 +44,23 @@ export async function lookAt(deps: OrchestratorDeps, e: Experiment): Promise<Loo
     known.set(key, read);
     return read;
   };
-  const workers = new Map<string, ReturnType<WorkerStore["readWorker"]>>();
-  const phases: Look["phases"] = async (lease) => {
-    const name = workerName(lease.worker);
-    const reading = workers.get(name) ?? deps.workers.readWorker(lease.worker);
-    workers.set(name, reading);
-    return (await reading)?.phases.get(leaseName(lease.key));
-  };
-  return { e, plan, sets: await deps.tasks.readSets(e.id), segment, phases };
+  return { e, plan, sets: await deps.tasks.readSets(e.id), segment };
+}
+
+export function parametersOf(plan: Plan, ordinal: number, number: number): Record<string, string> {
+  const b = taskBindings(plan, ordinal, number);
+  const refs = b.references.map(
+    (r) => [r.name, `\${${plan.sets[r.set]?.name}${r.kind === "one" ? `/${r.index}` : ""}.${r.output}}`] as const,
+  );
+  return Object.fromEntries([
+    ...b.texts.map((t) => [t.name, t.value] as const),
+    ...b.inputs.map((i) => [i.name, `${i.storage}:${i.path}`] as const),
+    ...refs,
+  ]);
 }
 
 /** `<set ordinal>.<number>`: where the next page begins. */
-function readCursor(cursor: string | undefined): { set: number; number: number } {
+export function readCursor(cursor: string | undefined): { set: number; number: number } {
   const m = /^(\d{1,3})\.(\d{1,9})$/.exec(cursor ?? "0.0");
   if (m === null) throw new SchedulerError("invalid-input", "the cursor is not one of ours; start without it");
   return { set: Number(m[1]), number: Number(m[2]) };

@@ -1,130 +1,65 @@
-/** Tasks: derived from plan, segments, open leases and results. */
+/** One task with its attempts; lists of tasks are in task-list.ts. */
 import { edgesOf } from "#domain/edges.ts";
-import { type Experiment, isTerminal, type TaskSet } from "#domain/experiment.ts";
-import { parentIndex, taskBindings } from "#domain/expansion.ts";
+import { parentIndex } from "#domain/expansion.ts";
 import { hasIndex } from "#domain/index-set.ts";
 import type { Lease } from "#domain/lease.ts";
 import type { Plan, PlanSet } from "#domain/plan.ts";
-import { locate, type Segment } from "#domain/segment.ts";
-import type { TaskState } from "#domain/task.ts";
-import { type Phases, workerName } from "#domain/worker.ts";
-import type { ExperimentOrchestrator, TaskView } from "./index.ts";
-import { findExperiment, type Look, lookAt, ordinalOf, walk } from "./look.ts";
+import { locate } from "#domain/segment.ts";
+import { workerName } from "#domain/worker.ts";
+import type { AttemptView, ExperimentOrchestrator } from "./index.ts";
+import { findExperiment, ordinalOf } from "./look.ts";
 import type { OrchestratorDeps } from "./orchestrator.ts";
+import { listTasks, openReading, stateIn, statesIn, viewOf } from "./task-list.ts";
 
 export const createTaskReading = (deps: OrchestratorDeps): Pick<ExperimentOrchestrator, "tasks" | "task"> => ({
   tasks: async (id, filter) => listTasks(deps, await findExperiment(deps, id), filter),
-  task: async (id, set, number) => taskDetail(deps, await findExperiment(deps, id), set, number),
+  task: (id, set, number) => taskDetail(deps, id, set, number),
 });
 
-/** What no worker has yet, or has done. `Lease`: its worker has it. */
-function stateOf(e: Experiment, t: TaskSet, s: Segment | undefined, leases: readonly Lease[], index: number): TaskState | Lease {
-  if (t.skipAll) return "SKIPPED";
-  if (s !== undefined) {
-    if (hasIndex(s.done, index)) return "COMPLETED";
-    if (hasIndex(s.failed, index)) return "FAILED";
-    if (hasIndex(s.skipped, index)) return "SKIPPED";
-    const holder = hasIndex(s.leased, index) ? leases.find((l) => l.state === "OPEN" && hasIndex(l.hold, index)) : undefined;
-    if (holder !== undefined) return hasIndex(holder.done, index) ? "COMPLETED" : holder;
-  }
-  if (e.status === "CANCELED") return "CANCELED";
-  return isTerminal(e.status) ? "SKIPPED" : "QUEUED";
-}
+const EDGES_SHOWN = 100;
 
-function phaseOf(phases: Phases | undefined, index: number): TaskState {
-  if (phases === undefined) return "RUNNING";
-  if (hasIndex(phases.queued, index)) return "QUEUED";
-  if (hasIndex(phases.stagingIn, index)) return "STAGING_IN";
-  return hasIndex(phases.stagingOut, index) ? "STAGING_OUT" : "RUNNING";
-}
-
-/** WAITING: for other tasks. A barrier is told by its parents' sums, a foreach or an edge by the parent's segment. */
-async function waitsForParents(deps: OrchestratorDeps, look: Look, ordinal: number, number: number): Promise<boolean> {
-  const { plan, sets } = look;
-  const experiment = look.e.id;
-  const planSet = plan.sets[ordinal] as PlanSet;
-  if (planSet.after.some((p) => sets[p]?.done !== sets[p]?.count)) return true;
-  const at = locate(parentIndex(planSet, number));
-  for (const set of planSet.foreach) {
-    const s = await deps.tasks.readSegment({ experiment, set, segment: at.segment });
-    if (s === undefined || !hasIndex(s.done, at.index)) return true;
-  }
-  for (const { set, task } of edgesOf(plan)?.parentsOf(ordinal, number) ?? []) {
-    const { segment, index } = locate(task);
-    const { s } = await look.segment(set, segment);
-    if (s === undefined || !hasIndex(s.done, index)) return true;
-  }
-  return false;
-}
-
-function parametersOf(plan: Plan, ordinal: number, number: number): Record<string, string> {
-  const b = taskBindings(plan, ordinal, number);
-  const refs = b.references.map(
-    (r) => [r.name, `\${${plan.sets[r.set]?.name}${r.kind === "one" ? `/${r.index}` : ""}.${r.output}}`] as const,
-  );
-  return Object.fromEntries([
-    ...b.texts.map((t) => [t.name, t.value] as const),
-    ...b.inputs.map((i) => [i.name, `${i.storage}:${i.path}`] as const),
-    ...refs,
-  ]);
-}
-
-async function taskView(deps: OrchestratorDeps, look: Look, ordinal: number, number: number): Promise<TaskView> {
-  const planSet = look.plan.sets[ordinal] as PlanSet;
-  const { segment, index } = locate(number);
-  const { s, leases } = await look.segment(ordinal, segment);
-  const found = stateOf(look.e, look.sets[ordinal] as TaskSet, s, leases, index);
-  let state = typeof found === "string" ? found : phaseOf(await look.phases(found), index);
-  if (typeof found === "string" && state === "QUEUED" && (await waitsForParents(deps, look, ordinal, number))) state = "WAITING";
-  const attempts = leases.filter((l) => hasIndex(l.failed, index)).length;
-  return {
-    task: `${planSet.name}/${number}`,
-    set: planSet.name,
-    number,
-    state,
-    parameters: parametersOf(look.plan, ordinal, number),
-    attempts,
-  };
-}
-
-async function listTasks(
+async function taskDetail(
   deps: OrchestratorDeps,
-  e: Experiment,
-  filter: Parameters<ExperimentOrchestrator["tasks"]>[1],
-): ReturnType<ExperimentOrchestrator["tasks"]> {
-  const look = await lookAt(deps, e);
-  const items: TaskView[] = [];
-  const cursor = await walk(look, filter.set, filter.cursor, async (set, n) => {
-    if (items.length >= filter.limit) return false;
-    const v = await taskView(deps, look, set, n);
-    if (filter.state === undefined || v.state === filter.state) items.push(v);
-    return true;
-  });
-  return { items, ...(cursor === undefined ? {} : { cursor }) };
+  id: Parameters<ExperimentOrchestrator["task"]>[0],
+  set: string,
+  number: number,
+): ReturnType<ExperimentOrchestrator["task"]> {
+  const at = await openReading(deps, await findExperiment(deps, id));
+  const ordinal = ordinalOf(at.plan, set, number);
+  const { segment, index } = locate(number);
+  const key = { experiment: id, set: ordinal, segment };
+  const stored = await at.segment(key);
+  const leases = stored === undefined ? [] : await deps.results.leases(key);
+  const state = stateIn(await statesIn(at, key, stored), index);
+  const failed = leases.filter((l) => hasIndex(l.failed, index)).length;
+  const history = await attemptsOf(deps, leases, index);
+  return { ...viewOf(at, ordinal, number, state, failed), dependsOn: parentsOf(at.plan, ordinal, number), history };
 }
 
-async function taskDetail(deps: OrchestratorDeps, e: Experiment, set: string, number: number): ReturnType<ExperimentOrchestrator["task"]> {
-  const look = await lookAt(deps, e);
-  const ordinal = ordinalOf(look.plan, set, number);
-  const planSet = look.plan.sets[ordinal] as PlanSet;
-  const { segment, index } = locate(number);
-  const { leases } = await look.segment(ordinal, segment);
-  const attempts = await deps.results.attempts(leases, index);
-  const history = attempts.map(({ lease, result }) => {
-    const { index: _, ...rest } = result ?? { index };
-    return {
-      epoch: lease.key.epoch,
-      worker: workerName(lease.worker),
-      committed: true,
-      ...(result === undefined ? {} : { result: rest as Omit<typeof result, "index"> }),
-    };
+/** Every time that a worker had it, newest first. What a lease did not commit of it ended as the lease did. */
+async function attemptsOf(deps: OrchestratorDeps, leases: readonly Lease[], index: number): Promise<AttemptView[]> {
+  const committed = new Map((await deps.results.attempts(leases, index)).map((a) => [a.lease.key.epoch, a.result]));
+  return leases.flatMap((lease): AttemptView[] => {
+    const at = { epoch: lease.key.epoch, worker: workerName(lease.worker), assignedAtMs: lease.assignedAtMs };
+    const result = committed.get(lease.key.epoch);
+    if (committed.has(lease.key.epoch)) {
+      const { index: _, ...rest } = result ?? { index };
+      const known = result === undefined ? {} : { result: rest as Omit<typeof result, "index"> };
+      return [{ ...at, committed: true, end: hasIndex(lease.done, index) ? "completed" : "failed", ...known }];
+    }
+    if (lease.state === "OPEN" && hasIndex(lease.hold, index)) return [{ ...at, committed: false, end: "open" }];
+    const back = [...(lease.back ?? [])].find(([, tasks]) => hasIndex(tasks, index));
+    return back === undefined ? [] : [{ ...at, committed: false, end: back[0] }];
   });
-  const name = (p: number) => look.plan.sets[p]?.name ?? "";
-  const explicit = edgesOf(look.plan)?.parentsOf(ordinal, number) ?? [];
-  const dependsOn = [
+}
+
+function parentsOf(plan: Plan, ordinal: number, number: number): string[] {
+  const planSet = plan.sets[ordinal] as PlanSet;
+  const name = (p: number) => plan.sets[p]?.name ?? "";
+  const edges = (edgesOf(plan)?.parentsOf(ordinal, number) ?? []).slice(0, EDGES_SHOWN);
+  return [
     ...planSet.foreach.map((p) => `${name(p)}/${parentIndex(planSet, number)}`),
     ...planSet.after.map(name),
-    ...explicit.map((p) => `${name(p.set)}/${p.task}`),
+    ...edges.map((e) => `${name(e.set)}/${e.task}`),
   ];
-  return { ...(await taskView(deps, look, ordinal, number)), dependsOn, history };
 }

@@ -1,34 +1,102 @@
 /** An experiment as a whole, and lists of them. */
 import { type Budget, budgetAdvice, budgetHold, budgetSpecOf, hasBudget, type Spent } from "#domain/budget.ts";
 import { type Experiment, isTerminal, type TaskSet } from "#domain/experiment.ts";
-import { sizeOf } from "#domain/index-set.ts";
+import { intersect, sizeOf } from "#domain/index-set.ts";
 import type { Segment } from "#domain/segment.ts";
 import type { BudgetView, ExperimentOrchestrator } from "./index.ts";
 import { findExperiment } from "./look.ts";
 import type { OrchestratorDeps } from "./orchestrator.ts";
+import { openLeases } from "./task-list.ts";
 
 const SEGMENT_PAGE = 100;
 
-export const createViewing = (deps: OrchestratorDeps): Pick<ExperimentOrchestrator, "find" | "view" | "list" | "listProject"> => ({
-  find: (id) => findExperiment(deps, id),
-  view: async (id) => view(deps, await findExperiment(deps, id)),
-  list: (owner, options) => deps.tasks.listExperiments(owner, options),
-  listProject: (project, options) => deps.tasks.listProject(project, options),
-});
-
-async function* segmentsOf(deps: OrchestratorDeps, t: TaskSet): AsyncGenerator<Segment> {
-  for (let from = 0; from < t.next; from += SEGMENT_PAGE) yield* await deps.tasks.readSegments(t.experiment, t.ordinal, from, SEGMENT_PAGE);
+export function createViewing(deps: OrchestratorDeps): Pick<ExperimentOrchestrator, "find" | "view" | "list" | "listProject"> {
+  const closed = createClosed();
+  return {
+    find: (id) => findExperiment(deps, id),
+    view: async (id) => view(deps, closed, await findExperiment(deps, id)),
+    list: (owner, options) => deps.tasks.listExperiments(owner, options),
+    listProject: (project, options) => deps.tasks.listProject(project, options),
+  };
 }
 
-async function view(deps: OrchestratorDeps, e: Experiment): ReturnType<ExperimentOrchestrator["view"]> {
+interface Sum {
+  done: number;
+  failed: number;
+  skipped: number;
+  leased: number;
+}
+
+const KEPT_MAX = 256;
+
+/**
+ * Segments that are closed don't change within a generation, unless a retry is being prepared: what they count is kept, so
+ * that looking again reads the others only. A memory of one process; losing it costs reads.
+ */
+function createClosed() {
+  const kept = new Map<string, Map<number, Sum>>();
+  return (e: Experiment, t: TaskSet): Map<number, Sum> => {
+    if (e.status === "RETRYING") return new Map();
+    const name = `${e.id}/${t.ordinal}/${e.generation}`;
+    const known = kept.get(name) ?? new Map<number, Sum>();
+    kept.delete(name);
+    kept.set(name, known);
+    if (kept.size > KEPT_MAX) kept.delete(kept.keys().next().value as string);
+    return known;
+  };
+}
+
+type Closed = ReturnType<typeof createClosed>;
+
+const countOf = (s: Segment): Sum => ({ done: sizeOf(s.done), failed: sizeOf(s.failed), skipped: sizeOf(s.skipped), leased: 0 });
+
+/** Born segments from `from` on that are not known to be closed, in runs of a page. */
+async function* openOf(deps: OrchestratorDeps, t: TaskSet, closed: ReadonlyMap<number, Sum>): AsyncGenerator<Segment> {
+  for (let from = 0; from < t.next; ) {
+    if (closed.has(from)) {
+      from++;
+      continue;
+    }
+    let to = from + 1;
+    while (to < Math.min(t.next, from + SEGMENT_PAGE) && !closed.has(to)) to++;
+    yield* await deps.tasks.readSegments(t.experiment, t.ordinal, from, to - from);
+    from = to;
+  }
+}
+
+async function sumOf(deps: OrchestratorDeps, t: TaskSet, closed: Map<number, Sum>): Promise<Sum> {
+  // As it is now: others who look at the same time add to it.
+  const known = new Map(closed);
+  const sum: Sum = { done: 0, failed: 0, skipped: 0, leased: 0 };
+  const add = (s: Sum) => {
+    for (const name of ["done", "failed", "skipped", "leased"] as const) sum[name] += s[name];
+  };
+  for (const s of known.values()) add(s);
+  const open: Segment[] = [];
+  for await (const s of openOf(deps, t, known)) {
+    add(countOf(s));
+    if (s.closed) closed.set(s.key.segment, countOf(s));
+    else open.push(s);
+  }
+  for (const s of await Promise.all(open.map((segment) => heldIn(deps, segment)))) add(s);
+  return sum;
+}
+
+/** What its open leases committed is done, whether folded or not. */
+async function heldIn(deps: OrchestratorDeps, s: Segment): Promise<Sum> {
+  const done = (await openLeases(deps, s)).reduce((n, l) => n + sizeOf(intersect(l.done, l.hold)), 0);
+  return { done, failed: 0, skipped: 0, leased: sizeOf(s.leased) - done };
+}
+
+async function view(deps: OrchestratorDeps, closed: Closed, e: Experiment): ReturnType<ExperimentOrchestrator["view"]> {
   const { plan } = await deps.plans.of(e.id);
   const sets = await deps.tasks.readSets(e.id);
   const progress = await Promise.all(
     sets.map(async (t) => {
-      const sum = { done: 0, failed: 0, skipped: t.skipAll ? t.count : 0, leased: 0 };
+      const sum: Sum = { done: 0, failed: 0, skipped: t.skipAll ? t.count : 0, leased: 0 };
       // A closed set's sums are exact in one item; otherwise its segments and open leases are counted.
       if (t.closed === t.segments && !t.skipAll) Object.assign(sum, { done: t.done, failed: t.failed, skipped: t.skipped });
-      else if (!t.skipAll) for await (const s of segmentsOf(deps, t)) await countSegment(deps, s, sum);
+      else if (!t.skipAll) Object.assign(sum, await sumOf(deps, t, closed(e, t)));
       return { set: plan.sets[t.ordinal]?.name ?? "", total: t.count, ...sum };
     }),
   );
@@ -48,21 +116,4 @@ function budgetView({ budget, status }: Experiment & { readonly budget: Budget }
   const hold = status === "RUNNING" ? budgetHold(budget, spent) : undefined;
   const held = hold === undefined ? {} : { held: { ...hold, advice: budgetAdvice(hold) } };
   return { limits: budgetSpecOf(budget), spent: budgetSpecOf(spent), ...held };
-}
-
-async function countSegment(
-  deps: OrchestratorDeps,
-  s: Segment,
-  sum: { done: number; failed: number; skipped: number; leased: number },
-): Promise<void> {
-  sum.done += sizeOf(s.done);
-  sum.failed += sizeOf(s.failed);
-  sum.skipped += sizeOf(s.skipped);
-  const leased = sizeOf(s.leased);
-  if (leased === 0) return;
-  let committed = 0;
-  for (const l of await deps.results.leases(s.key))
-    if (l.state === "OPEN") committed += sizeOf(l.done.map((w, i) => w & (l.hold[i] as number)));
-  sum.done += committed;
-  sum.leased += leased - committed;
 }

@@ -5,7 +5,7 @@
  * `segment.leased` in the same transaction, and `leased` is the union of `hold` over open leases.
  */
 import { emptySet, type IndexSet, intersect, isEmptySet, members, minus, setOf, sizeOf, union } from "#domain/index-set.ts";
-import type { CloseCause, Lease, ResultRef } from "#domain/lease.ts";
+import type { BackCause, CloseCause, Lease, ResultRef } from "#domain/lease.ts";
 import type { FailureCause, PlanSet } from "#domain/plan.ts";
 import { isFinished, type Segment, type Tries } from "#domain/segment.ts";
 import type { SetSums } from "#ports/task-store.ts";
@@ -44,9 +44,6 @@ export function commitBatch(lease: Lease, batch: Batch): Lease | undefined {
     failedMs,
   };
 }
-
-/** Why tasks come back without an outcome; only a lost worker counts against them. */
-export type BackCause = "worker-lost" | "worker-fault" | "given-back" | "canceled" | "preempted";
 
 export interface FoldFacts {
   readonly planSet: PlanSet;
@@ -104,6 +101,7 @@ export function foldLease(
       failedMs: 0,
       state: closed ? "CLOSED" : "OPEN",
       ...(closed ? { closeCause } : {}),
+      ...(isEmptySet(returned) ? {} : { back: withBack(lease, back.cause, returned) }),
     },
     segment: {
       ...segment,
@@ -115,6 +113,10 @@ export function foldLease(
       failedMs: segment.failedMs + lease.failedMs,
     },
   };
+}
+
+function withBack({ back }: Lease, cause: BackCause, returned: IndexSet): ReadonlyMap<BackCause, IndexSet> {
+  return new Map([...(back ?? []), [cause, union(back?.get(cause) ?? emptySet(), returned)]]);
 }
 
 /** Raises the version and, when the segment has just become complete, closes it and says what its set's sums gain. */

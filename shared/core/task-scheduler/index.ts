@@ -18,6 +18,7 @@ import { createSweep } from "./sweep.ts";
 import { createSpending, type Spending } from "./spending.ts";
 import { createSettlement, type Settlement } from "./settlement.ts";
 
+export { parentPlaces, readiness } from "./eligibility.ts";
 export type { Batch } from "./fold.ts";
 export type { Hint } from "./demand.ts";
 export type { PassReport } from "./pass.ts";

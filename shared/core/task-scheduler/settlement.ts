@@ -7,12 +7,12 @@
  */
 import type { IndexSet } from "#domain/index-set.ts";
 import { emptySet, isEmptySet, minus, union } from "#domain/index-set.ts";
-import { type Lease, type LeaseKey, leaseName } from "#domain/lease.ts";
+import { type BackCause, type Lease, type LeaseKey, leaseName } from "#domain/lease.ts";
 import type { Segment, SegmentKey } from "#domain/segment.ts";
 import type { Clock } from "#ports/clock.ts";
 import type { Random } from "#ports/random.ts";
 import type { LeaseWrite, TaskStore, WriteOutcome } from "#ports/task-store.ts";
-import { type BackCause, type Batch, commitBatch, foldLease, sealSegment } from "./fold.ts";
+import { type Batch, commitBatch, foldLease, sealSegment } from "./fold.ts";
 import { LEASES_PER_ASSIGN, WRITE_JITTER_MS, WRITE_TRIES } from "./limits.ts";
 import type { Plans } from "./plans.ts";
 
