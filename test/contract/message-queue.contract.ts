@@ -10,6 +10,8 @@ export interface MessageQueueSubject {
   readonly dispose: () => Promise<void>;
   /** Lets time pass for the queue; really waits unless the subject has a clock to move. */
   readonly advance?: (ms: number) => Promise<void>;
+  /** It deletes by a receipt of an earlier receive, which AWS does not. */
+  readonly takesOldReceipts?: true;
   /** How often a message is given out before it is dead; must be 2 here to keep the suite short. */
   readonly receivesMax: 2;
 }
@@ -40,11 +42,7 @@ export function describeMessageQueue(name: string, make: () => Promise<MessageQu
 
     describe("messages", () => messageCases(() => queue, receiveNow));
     describe("visibility", () =>
-      visibilityCases(
-        () => queue,
-        receiveNow,
-        (ms) => advance(ms),
-      ));
+      visibilityCases(() => queue, receiveNow, { advance: (ms) => advance(ms), takesOldReceipts: () => made.takesOldReceipts === true }));
     describe("waiting", () =>
       waitingCases(
         () => queue,
@@ -116,7 +114,12 @@ function messageCases(queue: () => MessageQueue, receiveNow: ReceiveNow): void {
   });
 }
 
-function visibilityCases(queue: () => MessageQueue, receiveNow: ReceiveNow, advance: (ms: number) => Promise<void>): void {
+interface Surroundings {
+  readonly advance: (ms: number) => Promise<void>;
+  readonly takesOldReceipts: () => boolean;
+}
+
+function visibilityCases(queue: () => MessageQueue, receiveNow: ReceiveNow, { advance, takesOldReceipts }: Surroundings): void {
   it("hides a received message for its visibility, then gives it out again", async () => {
     await queue().send("orders", "a");
     const [first] = await receiveNow("orders", 2_000);
@@ -141,7 +144,7 @@ function visibilityCases(queue: () => MessageQueue, receiveNow: ReceiveNow, adva
     await advance(1_100);
     const [second] = await receiveNow("orders", 2_000);
     await queue().remove("orders", [first?.receipt ?? ""]);
-    expect(await queue().depth("orders")).toBe(1);
+    expect(await queue().depth("orders")).toBe(takesOldReceipts() ? 0 : 1);
     await queue().remove("orders", [second?.receipt ?? ""]);
     expect(await queue().depth("orders")).toBe(0);
   });

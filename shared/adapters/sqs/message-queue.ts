@@ -106,9 +106,10 @@ class Sqs implements SqsMessageQueue {
       await this.#at(queue, async (QueueUrl) => {
         const failures = await sendBatch(batch.length, this.#options, async (places) => {
           const Entries = places.map((place) => ({ Id: String(place), ReceiptHandle: batch[place] }));
-          return (await this.#options.client.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }))).Failed ?? [];
+          const { Failed = [] } = await this.#options.client.send(new DeleteMessageBatchCommand({ QueueUrl, Entries }));
+          return Failed.filter(({ Code = "" }) => !Code.endsWith("ReceiptHandleIsInvalid")); // not everybody calls it the sender's fault
         });
-        // What SQS calls the sender's fault is a receipt that it does not know.
+        // What SQS calls the sender's fault is a receipt that it does not know, too.
         const passing = failures.find(({ error }) => error instanceof SchedulerError && error.kind === "unavailable");
         if (passing !== undefined) throw passing.error;
       });
