@@ -30,7 +30,8 @@ const login = (command: Command): Command =>
   passwordFile(
     command
       .description("exchange name and password for tokens, and remember them; they renew themselves")
-      .option("--user <name>", "who you are (default: asked for)"),
+      .option("--user <name>", "who you are (default: asked for)")
+      .option("--issuer [url]", "sign in at the OpenID Connect issuer of the server instead, in a browser"),
   );
 
 function addAuth(group: Command, { add }: Registering): void {

@@ -14,17 +14,37 @@ import { connect, type Session, whereTo } from "./session.ts";
 interface LoginOptions {
   readonly user?: string;
   readonly passwordFile?: string;
+  /** `true`: the one that the server names. */
+  readonly issuer?: string | true;
 }
 
 export async function login(session: Session, options: LoginOptions): Promise<number> {
   const { io, output, signal } = session;
   const { server } = await whereTo(session);
+  if (options.issuer !== undefined) return loginElsewhere(session, server, options.issuer);
   const name = options.user ?? (await ask(io, "User: ", false, signal));
   const password = await readPassword(io, options.passwordFile, signal);
   const answer = await createClient({ server }).call("login", { body: { name, password }, signal });
   const file = await writeContext(io.env, { server, ...answer });
   const shown = { server, user: answer.user, expiresAtMs: answer.expiresAtMs, file };
   output.result(shown, () => [`logged in at ${server} as ${answer.user.name} until ${showInstant(answer.refreshExpiresAtMs)}`]);
+  return EXIT.done;
+}
+
+/** The server names its issuer; another one is refused before anybody signs in there. */
+async function loginElsewhere(session: Session, server: string, wanted: string | true): Promise<number> {
+  const { io, output, signal } = session;
+  const { issuer: offer } = await createClient({ server }).call("getSignIn", { signal });
+  if (offer === undefined) throw new SchedulerError("conflict", `${server} takes no tokens of an issuer: log in with a password`);
+  if (wanted !== true && wanted.replace(/\/$/, "") !== offer.issuer.replace(/\/$/, ""))
+    throw new SchedulerError("conflict", `${server} takes tokens of ${offer.issuer}, not of ${wanted}`);
+  const { signInAt } = await import("./issuer.ts");
+  const tokens = await signInAt(session, offer);
+  const { id, name } = await createClient({ server, token: tokens.token }).call("getMe", { signal });
+  const { issuer, clientId } = offer;
+  const file = await writeContext(io.env, { server, ...tokens, user: { id, name }, issuer: { issuer, clientId } });
+  const shown = { server, issuer, user: { id, name }, expiresAtMs: tokens.expiresAtMs, file };
+  output.result(shown, () => [`logged in at ${server} as ${name}, by ${issuer}`]);
   return EXIT.done;
 }
 
@@ -37,6 +57,12 @@ export async function logout(session: Session): Promise<number> {
     return EXIT.done;
   }
   try {
+    if (context.issuer !== undefined) {
+      output.note(`the sign-in at ${context.issuer.issuer} goes on: end it there`);
+      await removeContext(io.env);
+      output.result({ loggedOut: true, server }, () => [`logged out at ${server}`]);
+      return EXIT.done;
+    }
     const { token } = context.expiresAtMs > Date.now() ? context : await refreshLogin(io.env, context);
     await createClient({ server, token }).call("logout", { signal });
   } catch (error) {

@@ -11,6 +11,12 @@ import { SchedulerError } from "#domain/error.ts";
 
 const FORMAT_VERSION = 1;
 
+/** Where a login was made, when not at the server itself. */
+export interface IssuerLogin {
+  readonly issuer: string;
+  readonly clientId: string;
+}
+
 export interface Context {
   readonly server: string;
   readonly token: string;
@@ -18,6 +24,7 @@ export interface Context {
   /** For the next token. Logins of before there were any have none. */
   readonly refreshToken?: string;
   readonly refreshExpiresAtMs?: number;
+  readonly issuer?: IssuerLogin;
   readonly user: { readonly id: string; readonly name: string };
 }
 

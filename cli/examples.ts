@@ -3,7 +3,7 @@ const ID = "exp_01k2v8w0c3f4n5p6q7r8s9t0ab";
 
 export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   login: ["airavata login --user ada", "airavata login --server https://scheduler.example.org --user ada --password-file ./password"],
-  "auth login": ["airavata auth login --user ada", "airavata auth login --user ada --password-file ./password"],
+  "auth login": ["airavata auth login --user ada", "airavata auth login --issuer"],
   "auth logout": ["airavata auth logout"],
   "auth status": ["airavata auth status --json"],
   "auth refresh": ["airavata auth refresh"],

@@ -1,7 +1,7 @@
 /** The remembered login, kept good: its token is exchanged for the next one before it ends. */
 import { createClient } from "#api/client.ts";
 import { SchedulerError } from "#domain/error.ts";
-import { type Context, readContext, writeContext } from "./context.ts";
+import { type Context, type IssuerLogin, readContext, writeContext } from "./context.ts";
 
 /** A token that ends sooner is exchanged before it is used: requests take time, and clocks differ. */
 const REFRESH_BEFORE_MS = 60_000;
@@ -23,8 +23,18 @@ export async function refreshLogin(env: NodeJS.ProcessEnv, login: Context): Prom
     if (expiresAtMs > Date.now()) return login;
     throw new SchedulerError("unauthenticated", `the login at ${server} has ended`);
   }
-  const answer = await createClient({ server }).call("refreshLogin", { body: { refreshToken } });
-  const next = { server, ...answer };
+  const next = login.issuer === undefined ? await renew(server, refreshToken) : await renewElsewhere(login, login.issuer, refreshToken);
   await writeContext(env, next);
   return next;
+}
+
+const renew = async (server: string, refreshToken: string): Promise<Context> => ({
+  server,
+  ...(await createClient({ server }).call("refreshLogin", { body: { refreshToken } })),
+});
+
+/** An issuer that gives no new refresh token goes on taking the old one. */
+async function renewElsewhere(login: Context, issuer: IssuerLogin, refreshToken: string): Promise<Context> {
+  const { renewAt } = await import("./issuer.ts");
+  return { ...login, refreshToken, ...(await renewAt(issuer, refreshToken)) };
 }

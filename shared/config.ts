@@ -52,6 +52,19 @@ const everywhere = {
   AIRAVATA_RATE_BURST: z.coerce.number().int().min(1).default(1_000),
   /** Whether everybody may make an account; else administrators make them. */
   AIRAVATA_REGISTRATION: z.enum(["open", "closed"]).default("closed"),
+  /** OpenID Connect issuer whose access tokens are taken, for this audience; a client of it for the command line. */
+  AIRAVATA_OIDC_ISSUER: z
+    .url({ protocol: /^https?$/ })
+    .refine(
+      (url) => url.startsWith("https:") || /^http:\/\/(localhost|127\.\d+\.\d+\.\d+|\[::1\])(:|\/|$)/.test(url),
+      "must be https, except on this machine",
+    )
+    .optional(),
+  AIRAVATA_OIDC_AUDIENCE: z.string().min(1).default("airavata"),
+  AIRAVATA_OIDC_CLIENT_ID: z.string().min(1).default("airavata-cli"),
+  AIRAVATA_OIDC_SCOPE: z.string().min(1).default("openid profile email offline_access"),
+  /** Whether users of the issuer who are new here get an account. */
+  AIRAVATA_OIDC_ACCOUNTS: z.enum(["made", "known"]).default("made"),
   AIRAVATA_LOG: z.enum(["debug", "info", "warn", "error"]).default("info"),
 };
 
@@ -93,6 +106,15 @@ export interface Config {
   readonly corsOrigins: readonly string[];
   readonly rate: { readonly perSecond: number; readonly burst: number };
   readonly registration: "open" | "closed";
+  readonly issuer:
+    | {
+        readonly issuer: string;
+        readonly audience: string;
+        readonly clientId: string;
+        readonly scope: string;
+        readonly makesAccounts: boolean;
+      }
+    | undefined;
   readonly logLevel: "debug" | "info" | "warn" | "error";
 }
 
@@ -144,6 +166,16 @@ function commonOf(e: z.infer<z.ZodObject<typeof everywhere>>): Config {
     corsOrigins: e.AIRAVATA_CORS_ORIGINS,
     rate: { perSecond: e.AIRAVATA_RATE_PER_SECOND, burst: e.AIRAVATA_RATE_BURST },
     registration: e.AIRAVATA_REGISTRATION,
+    issuer:
+      e.AIRAVATA_OIDC_ISSUER === undefined
+        ? undefined
+        : {
+            issuer: e.AIRAVATA_OIDC_ISSUER,
+            audience: e.AIRAVATA_OIDC_AUDIENCE,
+            clientId: e.AIRAVATA_OIDC_CLIENT_ID,
+            scope: e.AIRAVATA_OIDC_SCOPE,
+            makesAccounts: e.AIRAVATA_OIDC_ACCOUNTS === "made",
+          },
     logLevel: e.AIRAVATA_LOG,
   };
 }

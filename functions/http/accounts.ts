@@ -48,7 +48,7 @@ export function createSignInHandlers(deps: HttpDeps): Handlers<SigningIn> {
       await accounts.logout({ user, by: user.by });
       return DONE;
     },
-    getSignIn: async () => ({ registration: deps.signIn.registration }),
+    getSignIn: async () => deps.signIn,
     register: async ({ body: { name, password, ...profile } }) => {
       if (deps.signIn.registration === "closed")
         throw new SchedulerError("forbidden", "accounts are made by administrators here: ask one for yours");

@@ -86,7 +86,10 @@ type LogFacts = Readonly<Record<string, string | number | boolean | undefined>>;
 export interface HttpDeps {
   readonly accounts: Accounts;
   readonly projects: Projects;
-  readonly signIn: { readonly registration: "open" | "closed" };
+  readonly signIn: {
+    readonly registration: "open" | "closed";
+    readonly issuer?: { readonly issuer: string; readonly clientId: string; readonly scope: string; readonly audience: string };
+  };
   readonly orchestrator: ExperimentOrchestrator;
   readonly scheduler: Pick<TaskScheduler, "explain">;
   /** From the file's meaning to a plan; throws `invalid-input` with complaints. */

@@ -1,9 +1,10 @@
 /** What the HTTP application needs, wherever it runs. */
+import { createOidcIdentityProvider } from "#adapters/oidc/identity-provider.ts";
 import { createAccounts, createProjects } from "#core/accounts/index.ts";
 import { createCosts } from "#core/costs/index.ts";
 import { createDeadLetters } from "#core/dead-letters/index.ts";
 import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
-import { deploymentKey } from "#config";
+import { type Config, deploymentKey } from "#config";
 import type { MessageQueue } from "#ports/message-queue.ts";
 import { createDeadLetterCount, createHealth } from "./health.ts";
 import { openStorage, type Rooms, type RoomStores } from "./rooms.ts";
@@ -15,9 +16,22 @@ const OUTPUT_URL_LIFETIME_MS = 3_600_000;
 
 export type HttpStores = RoomStores & State & { readonly queue: MessageQueue };
 
+/** What a client needs to sign in there. */
+function issuerOf({ issuer: found }: Config) {
+  if (found === undefined) return {};
+  const { issuer, clientId, scope, audience } = found;
+  return { issuer: { issuer, clientId, scope, audience } };
+}
+
 export async function openHttpParts(s: HttpStores, rooms: Rooms) {
   const { clock, random, logger, config } = s;
-  const accounts = createAccounts({ store: s.accounts, clock, random, tokenKey: await deploymentKey(config, "access-tokens") });
+  const accounts = createAccounts({
+    ...{ store: s.accounts, clock, random, tokenKey: await deploymentKey(config, "access-tokens") },
+    issuer: config.issuer && {
+      provider: createOidcIdentityProvider({ ...config.issuer, clock }),
+      makesAccounts: config.issuer.makesAccounts,
+    },
+  });
   const orchestrator = createExperimentOrchestrator({
     tasks: s.tasks,
     workers: s.workers,
@@ -35,7 +49,7 @@ export async function openHttpParts(s: HttpStores, rooms: Rooms) {
   return {
     accounts,
     projects: createProjects({ ...s, store: s.projects, deploymentId: DEPLOYMENT_ID }),
-    signIn: { registration: config.registration },
+    signIn: { registration: config.registration, ...issuerOf(config) },
     orchestrator,
     scheduler: rooms.scheduler,
     compilePlan,

@@ -1,5 +1,6 @@
 /** auth and user of the command line, as processes against the real application and the real accounts room over HTTP. */
 import { spawn } from "node:child_process";
+import { randomBytes } from "node:crypto";
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -8,9 +9,12 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { createHttpApp, createLambdaHandler } from "../../functions/http/index.ts";
 import { createFunctionsHost, type FunctionsHost } from "../../local/functions-host.ts";
 import { createSystemClock } from "../../shared/adapters/system/clock.ts";
-import type { Accounts } from "../../shared/core/accounts/index.ts";
+import { createMemoryAccountStore } from "../../shared/adapters/memory/account-store.ts";
+import { createOidcIdentityProvider } from "../../shared/adapters/oidc/identity-provider.ts";
+import { type Accounts, createAccounts } from "../../shared/core/accounts/index.ts";
 import type { Logger } from "../../shared/ports/logger.ts";
 import { createFakeHttp, PASSWORD } from "../support/fake-http-deps.ts";
+import { startIssuer } from "../support/issuer.ts";
 import { realAccounts } from "../support/real-accounts.ts";
 
 // Starting processes is slow on a busy machine.
@@ -125,6 +129,38 @@ describe("auth", () => {
     expect((await airavata(["auth", "status"])).code).toBe(0);
     expect((await login("carol")).code).toBe(3);
     expect((await login("carol", "another horse entirely")).code).toBe(0);
+  });
+});
+
+describe("auth login --issuer", () => {
+  it("signs in by the issuer's device flow, renews there, and takes no other issuer", async () => {
+    await using issuer = await startIssuer();
+    const provider = createOidcIdentityProvider({ issuer: issuer.url, audience: "airavata", clock: { now: Date.now } });
+    const offer = { issuer: issuer.url, clientId: "airavata-cli", scope: "openid", audience: "airavata" };
+    const known = createAccounts({
+      ...{ store: createMemoryAccountStore(), clock: { now: Date.now }, random: { bytes: (n: number) => randomBytes(n) } },
+      ...{ tokenKey: new Uint8Array(32), issuer: { provider, makesAccounts: true } },
+    });
+    const fake = createFakeHttp({ signIn: { registration: "closed", issuer: offer } });
+    const app = createHttpApp({ ...fake.deps, accounts: known });
+    await using other = createFunctionsHost({
+      http: { handler: createLambdaHandler(app), host: "127.0.0.1", port: 0 },
+      ...{ clock: createSystemClock(), logger },
+    });
+    const env = { AIRAVATA_SERVER: (await other.start()).url ?? "" };
+    issuer.confirmed = false;
+    const signingIn = airavata(["auth", "login", "--issuer"], "", env);
+    await vi.waitUntil(() => issuer.grants.length > 0, { timeout: 30_000 });
+    issuer.confirmed = true;
+    const done = await signingIn;
+    expect([done.code, done.err.includes("WDJB-MJHT"), done.out.includes("as ada")]).toEqual([0, true, true]);
+    changeContext({ expiresAtMs: 1 });
+    expect((await airavata(["auth", "status"], "", env)).code).toBe(0);
+    expect(issuer.grants.at(-1)).toBe("refresh_token");
+    expect((await airavata(["auth", "login", "--issuer", "https://id.example.org"], "", env)).code).toBe(5);
+    expect((await airavata(["auth", "login", "--issuer"])).code).toBe(5);
+    expect((await airavata(["auth", "logout"], "", env)).code).toBe(0);
+    expect(existsSync(contextFile())).toBe(false);
   });
 });
 

@@ -8,6 +8,7 @@ import { looksLikeOurs, readAccessToken, TOKEN_KEY_BYTES_MIN } from "./access-to
 import { isApiToken, isSecretOf, makeApiToken, readApiToken, SECRET_BYTES } from "./api-token.ts";
 import { createHashing } from "./hashing.ts";
 import type { Accounts, Caller, TokenRequest } from "./index.ts";
+import { type IssuerDeps, userOfIssuer } from "./issuer.ts";
 import { CHANGES_MAX, TOKEN_LIFETIME_MS_MAX, TOKEN_NAME_CHARACTERS_MAX, TOKENS_MAX } from "./limits.ts";
 import { complainAboutPassword, type PasswordCost } from "./password.ts";
 import { createSessions, notSignedIn } from "./sessions.ts";
@@ -19,6 +20,8 @@ interface AccountsDeps {
   /** At least 32 secret bytes, the same in every process. */
   readonly tokenKey: Uint8Array;
   readonly accessLifetimeMs?: number;
+  /** Somebody else's tokens that are taken too. */
+  readonly issuer?: IssuerDeps | undefined;
   readonly passwordCost?: PasswordCost;
 }
 
@@ -38,6 +41,11 @@ export function createAccounts(deps: AccountsDeps): Accounts {
     if (user === undefined || user.disabled || token === undefined || token.expiresAtMs <= clock.now()) throw notSignedIn();
     if (!isSecretOf(given.secret, token.secretHash)) throw notSignedIn();
     return { user, scopes: token.scopes, by: { kind: "token", id: token.id } };
+  }
+
+  async function byIssuer(text: string): Promise<Caller> {
+    if (deps.issuer === undefined) throw notSignedIn();
+    return { user: await userOfIssuer(deps.issuer, deps, text), scopes: SESSION_SCOPES, by: { kind: "issuer" } };
   }
 
   async function bySession(text: string): Promise<Caller> {
@@ -85,7 +93,7 @@ export function createAccounts(deps: AccountsDeps): Accounts {
     authenticate: (text) => {
       if (isApiToken(text)) return byApiToken(text);
       if (looksLikeOurs(text)) return bySession(text);
-      return Promise.reject(notSignedIn());
+      return byIssuer(text);
     },
 
     namesOf: async (ids) => new Map((await store.readUsers(ids)).map((user) => [user.id, user.name])),
