@@ -14,6 +14,7 @@ import { openFileObjectStore } from "#adapters/file/object-store.ts";
 import { createMeteredMessageQueue } from "#adapters/metered/message-queue.ts";
 import { createMeteredObjectStore } from "#adapters/metered/object-store.ts";
 import { createPinoLogger } from "#adapters/pino/logger.ts";
+import { createMemoryInputStore } from "#adapters/memory/input-store.ts";
 import { openSqliteMessageQueue } from "#adapters/sqlite/message-queue.ts";
 import { createSystemClock } from "#adapters/system/clock.ts";
 import { createSystemRandom } from "#adapters/system/random.ts";
@@ -129,6 +130,7 @@ export function openRooms(e: Engine) {
   const scheduler = createTaskScheduler({
     ...e,
     store: e.tasks,
+    inputs: createMemoryInputStore(),
     plans,
     access: async () => "usable",
     hint,

@@ -26,13 +26,20 @@ export interface EditOptions {
   readonly priority?: number;
   readonly weight?: number;
   readonly budget?: BudgetSpec | null;
+  readonly tasksAtOnce?: number | null;
+  readonly keepDays?: number | null;
+  readonly label?: Readonly<Record<string, string>>;
 }
 
-export async function edit(session: Session, { priority, weight, budget }: EditOptions, args: Args): Promise<number> {
+export async function edit(session: Session, options: EditOptions, args: Args): Promise<number> {
+  const { priority, weight, budget, tasksAtOnce, keepDays, label } = options;
   const body = {
     ...(priority === undefined ? {} : { priority }),
     ...(weight === undefined ? {} : { weight }),
     ...(budget === undefined ? {} : { budget }),
+    ...(tasksAtOnce === undefined ? {} : { tasksAtOnce }),
+    ...(keepDays === undefined ? {} : { retentionDays: keepDays }),
+    ...(label === undefined ? {} : { labels: label }),
   };
   const request = { params: { id: readExperimentId(args[0]) }, body, idempotencyKey: randomUUID(), signal: session.signal };
   const summary = await (await connect(session)).call("editExperiment", request);

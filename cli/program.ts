@@ -23,6 +23,8 @@ function wholeNumber(text: string): number {
   return n;
 }
 
+const toLimit = (text: string): number | null => (text === "none" ? null : toNumber(text));
+
 /** Its range is checked by the API, which says what is allowed. */
 function toNumber(text: string): number {
   const n = Number(text);
@@ -94,6 +96,18 @@ const withSet = (command: Command): Command =>
     )
     .option("--workflow-inputs <storage:/folder>", "of a WfFormat workflow: where the files are that no task makes");
 
+/** What is made from experiments, and how one is rid of them. */
+function addOfFile(experiment: Command, around: Surroundings): void {
+  const add = (usage: string, description: string): Command => experiment.command(usage).description(description);
+  const derive = withSet(add("derive <id>", "create and start a new experiment from the file of this one, with other values"))
+    .option("--no-submit", "only create it")
+    .option("--detach", "return as soon as it has started");
+  leaf(derive, around, async () => (await import("./derive.ts")).derive);
+  leaf(add("file <id>", "the file that it was made from"), around, async () => (await import("./derive.ts")).file);
+  const remove = add("delete <id>", "delete an experiment that has ended, with all of its results and outputs");
+  leaf(remove.option("--yes", "don't ask"), around, async () => (await import("./delete.ts")).remove);
+}
+
 function addExperiment(experiment: Command, around: Surroundings): void {
   const read = () => import("./experiment.ts");
   const control = () => import("./control.ts");
@@ -106,7 +120,8 @@ function addExperiment(experiment: Command, around: Surroundings): void {
   const runs = withSet(add("run <file>", "create and start an experiment, then follow it"))
     .option("--project <project>", "put it there instead of where the file says: id, or name among your own")
     .addOption(new Option("--watch", "follow it until it ends (default)").conflicts("detach"))
-    .addOption(new Option("--detach", "return as soon as it has started").conflicts("watch"));
+    .addOption(new Option("--detach", "return as soon as it has started").conflicts("watch"))
+    .option("--keep-days <n>", "delete it so many days after its end", toNumber);
   leaf(runs, around, async () => (await import("./run.ts")).run);
   leaf(add("status <id>", "state and progress"), around, async () => (await read()).status);
   leaf(
@@ -146,14 +161,18 @@ function addExperiment(experiment: Command, around: Surroundings): void {
     .addOption(new Option("--task <task...>", "these tasks (<set>/<number>)").conflicts("cause"))
     .addOption(new Option("--cause <cause...>", "whose last attempt failed by this").choices(FAILURE_CAUSES));
   leaf(retry, around, async () => (await control()).retry);
-  const edit = add("edit <id>", "change how an experiment stands against others while it runs")
+  const edit = add("edit <id>", "change how an experiment stands against others, and its limits, while it runs")
     .option("--priority <n>", "-100 to 100; larger first among your own", toNumber)
     .option("--weight <n>", "1 to 1000; share against other experiments", toNumber)
-    .option("--budget <limits>", "usd=0.5,core_hours=10,tasks=1000 (any of them), or none", readBudget);
+    .option("--budget <limits>", "usd=0.5,core_hours=10,tasks=1000 (any of them), or none", readBudget)
+    .option("--tasks-at-once <n>", "tasks that workers may hold at once, or none for no limit", toLimit)
+    .option("--keep-days <n>", "deleted so many days after its end, or none for never", toLimit)
+    .option("--label <name=value>", "a label; those given replace all of its labels (repeatable)", readOverride);
   leaf(edit, around, async () => (await control()).edit);
   leaf(add("resubmit <id>", "start a new experiment with the same plan"), around, async () =>
     (await control()).turns("resubmitExperiment"),
   );
+  addOfFile(experiment, around);
   leaf(add("cancel <id>", "stop an experiment for good"), around, async () => (await control()).turns("cancelExperiment"));
 }
 

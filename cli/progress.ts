@@ -74,7 +74,17 @@ export function describe(
   const style = STATE_STYLES[view.status];
   const state = style === undefined ? view.status : look.style(style, view.status);
   const heading = `${clean(view.name)}  ${view.id}  ${state}  ${took}${rate}`;
-  return [heading, ...view.sets.map((set) => setLine(set, nameWidth, look)), ...budgetLines(view, look)];
+  return [heading, ...notes(view), ...view.sets.map((set) => setLine(set, nameWidth, look)), ...budgetLines(view, look)];
+}
+
+/** What is said of few experiments. */
+function notes(view: View): string[] {
+  const said = [
+    view.derivedFrom === undefined ? "" : `derived from ${view.derivedFrom}`,
+    view.tasksAtOnce === undefined ? "" : `at most ${showCount(view.tasksAtOnce)} tasks at once`,
+    view.retentionDays === undefined ? "" : `deleted ${showCount(view.retentionDays)} days after its end`,
+  ].filter((text) => text !== "");
+  return said.length === 0 ? [] : [`  ${said.join(", ")}`];
 }
 
 const amount = (n: number): string => String(Number(n.toPrecision(4)));

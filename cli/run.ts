@@ -24,7 +24,7 @@ const PATIENCE_MS = 600_000;
 const LINE_EVERY_MS = 2_000;
 const RATE_WINDOW_MS = 15_000;
 
-interface FileOptions {
+export interface FileOptions {
   readonly set?: Readonly<Record<string, string>>;
   readonly setCompute?: Readonly<Record<string, string>>;
   readonly without?: Readonly<Record<string, string>>;
@@ -33,7 +33,7 @@ interface FileOptions {
 }
 
 /** What is asked beside the file; empty when nothing is. */
-function askedOf({ set, setCompute, without, simulateWork, workflowInputs }: FileOptions): SourceOptions {
+export function askedOf({ set, setCompute, without, simulateWork, workflowInputs }: FileOptions): SourceOptions {
   const values = { ...setCompute, ...without, ...set };
   return {
     ...(Object.keys(values).length === 0 ? {} : { set: values }),
@@ -97,22 +97,18 @@ async function start(
   client: Client,
   session: Session,
   body: SourceOptions & { readonly bytes: Uint8Array },
-  project: { readonly project?: string },
+  place: { readonly project?: string; readonly retentionDays?: number },
 ): Promise<AnswerOf<"createExperiment">> {
   const { signal } = session;
-  const created = await client.call("createExperiment", {
-    query: { submit: "true", ...project },
-    body,
-    idempotencyKey: randomUUID(),
-    signal,
-  });
+  const query = { submit: "true", ...place } as const;
+  const created = await client.call("createExperiment", { query, body, idempotencyKey: randomUUID(), signal });
   if (created.status !== "CREATED") return created;
   return client.call("submitExperiment", { params: { id: created.id }, idempotencyKey: randomUUID(), signal });
 }
 
 export async function run(
   session: Session,
-  options: FileOptions & { readonly detach?: boolean; readonly project?: string },
+  options: FileOptions & { readonly detach?: boolean; readonly project?: string; readonly keepDays?: number },
   args: readonly string[],
 ): Promise<number> {
   const bytes = await readFileBytes(args[0] ?? "");
@@ -120,7 +116,11 @@ export async function run(
   const asked = askedOf(options);
   readExperiment(bytes, asked);
   const client = await connect(session);
-  const started = await start(client, session, { bytes, ...asked }, options.project === undefined ? {} : { project: options.project });
+  const place = {
+    ...(options.project === undefined ? {} : { project: options.project }),
+    ...(options.keepDays === undefined ? {} : { retentionDays: options.keepDays }),
+  };
+  const started = await start(client, session, { bytes, ...asked }, place);
   if (options.detach === true) {
     session.output.result(started, () => [started.id]);
     session.output.note(`started ${started.name}: ${showCount(started.tasks)} tasks. Follow it: airavata experiment watch ${started.id}`);
@@ -172,7 +172,7 @@ function createTicker({ output }: Session): (view: View) => void {
   };
 }
 
-async function follow(client: Client, session: Session, id: ExperimentId): Promise<number> {
+export async function follow(client: Client, session: Session, id: ExperimentId): Promise<number> {
   const { output, signal } = session;
   const tick = createTicker(session);
   let heardAtMs = Number.NEGATIVE_INFINITY;

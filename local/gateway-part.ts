@@ -92,8 +92,9 @@ async function main(): Promise<void> {
       serve: async (worker, channel) => gateway.serve({ worker, pool: await poolOf(e, worker) }, channel),
       async signUploads(worker, request) {
         if (!gateway.holds(worker, request.lease)) throw new SchedulerError("forbidden", "this worker does not hold that lease");
-        const experiment = parseLeaseName(request.lease)?.experiment;
-        return e.meter.charging(experiment === undefined ? [] : [experiment], () => rooms.data.signUploads(request.files));
+        const lease = parseLeaseName(request.lease);
+        if (lease === undefined) throw new SchedulerError("invalid-input", "there is no lease of that name");
+        return e.meter.charging([lease.experiment], () => rooms.data.signUploads(lease, request.files));
       },
     },
   });

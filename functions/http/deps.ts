@@ -121,7 +121,7 @@ export interface HttpDeps {
   /** `undefined`: not known now. */
   readonly deadLetterCount: () => Promise<number | undefined>;
   /** A signed URL for a large output; `undefined`: it is streamed instead. */
-  readonly signOutput?: (output: OutputView) => Promise<string | undefined>;
+  readonly signOutput?: (output: Pick<OutputView, "sha256"> & { readonly object?: string }) => Promise<string | undefined>;
   readonly clock: { now(): number };
   readonly logger: {
     info(message: string, facts?: LogFacts): void;

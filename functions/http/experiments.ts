@@ -15,6 +15,9 @@ type Operations =
   | "createExperiment"
   | "listExperiments"
   | "getExperiment"
+  | "deleteExperiment"
+  | "getExperimentFile"
+  | "deriveExperiment"
   | "submitExperiment"
   | "cancelExperiment"
   | "pauseExperiment"
@@ -57,6 +60,9 @@ const viewOf = (v: ExperimentView): ExperimentViewAnswer => ({
   ...timesOf(v),
   labels: { ...v.labels },
   ...(v.budget === undefined ? {} : { budget: v.budget }),
+  ...(v.derivedFrom === undefined ? {} : { derivedFrom: v.derivedFrom }),
+  ...(v.tasksAtOnce === undefined ? {} : { tasksAtOnce: v.tasksAtOnce }),
+  ...(v.retentionDays === undefined ? {} : { retentionDays: v.retentionDays }),
   sets: v.sets.map(({ set, total, done, failed, skipped, leased }) => ({ set, total, done, failed, skipped, leased })),
 });
 
@@ -111,11 +117,36 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
       const plan = compilePlan(spec);
       const project = await projects.place(user.id, query.project ?? ("project" in spec ? spec.project : undefined));
       const placed = { id, owner: user.id, project };
+      const { retentionDays } = query;
+      const { bytes, set = {}, ...options } = body;
+      const file = { file: new TextDecoder().decode(bytes), set, ...options };
       return deps.charging([id], async () => {
-        const request = { ...placed, plan, priority: spec.priority, budget: budgetIn(spec) };
+        const request = { ...placed, plan, priority: spec.priority, budget: budgetIn(spec), file, retentionDays };
         const [created] = await Promise.all([orchestrator.create(request), grant(placed)]);
         return summaryOf(query.submit === "true" ? await submitCreated(created, requestId) : created);
       });
+    },
+    deriveExperiment: async ({ params, body, query, user, requestId, newId: id = anotherId() }) => {
+      const from = await orchestrator.file(params.id);
+      const kept = { ...from, ...body, set: { ...from.set, ...body.set } };
+      const spec = readExperiment(new TextEncoder().encode(kept.file), kept);
+      const [{ priority, retentionDays }, project] = await Promise.all([orchestrator.find(params.id), placeBeside(deps, user, params.id)]);
+      const plan = compilePlan(spec);
+      const placed = { id, owner: user.id, project };
+      return deps.charging([id], async () => {
+        const request = { ...placed, plan, priority, budget: budgetIn(spec), file: kept, derivedFrom: params.id, retentionDays };
+        const [created] = await Promise.all([orchestrator.create(request), grant(placed)]);
+        return summaryOf(query.submit === "true" ? await submitCreated(created, requestId) : created);
+      });
+    },
+    getExperimentFile: async ({ params }) => {
+      const { set, ...kept } = await orchestrator.file(params.id);
+      return { ...kept, set: { ...set } };
+    },
+    // Its permissions stay: so the answer is the same however often it is asked for, and nobody else learns of it.
+    deleteExperiment: async ({ params }) => {
+      await orchestrator.remove(params.id);
+      return { id: params.id, status: "DELETING" };
     },
     listExperiments: async ({ user, query }) => {
       const page = await listed(deps, user, query);

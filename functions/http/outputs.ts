@@ -86,8 +86,9 @@ export function createOutputHandlers(deps: HttpDeps): Handlers<Operations> {
       return { items, ...(page.cursor === undefined ? {} : { cursor: page.cursor }) };
     },
     getOutput: async ({ params: { id, set, number, name } }) => {
-      const { view, content } = await orchestrator.output(id, { set, number, name });
-      const location = view.bytes > OUTPUT_STREAMED_BYTES_MAX ? await deps.signOutput?.(view) : undefined;
+      const { view, content, object } = await orchestrator.output(id, { set, number, name });
+      const stored = { sha256: view.sha256, ...(object === undefined ? {} : { object }) };
+      const location = view.bytes > OUTPUT_STREAMED_BYTES_MAX ? await deps.signOutput?.(stored) : undefined;
       if (location !== undefined) {
         await discard(content);
         return new Response(null, { status: 302, headers: { location } });

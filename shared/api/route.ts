@@ -20,23 +20,20 @@ export type RoutePermission =
 export const EXPERIMENT_FILE = "experiment-file";
 
 const OVERRIDES_MAX = 1000;
+export const overrides = z
+  .record(z.string(), z.string())
+  .refine((values) => Object.keys(values).length <= OVERRIDES_MAX, `holds more than ${OVERRIDES_MAX} values`)
+  .default({})
+  .describe("Values that replace those of the file: parameter name or compute.<key> to text");
 /** What a workflow may ask besides its file; the meaning is checked with the file. */
-const workflowOptions = {
+export const workflowOptions = {
   simulateWork: z
     .number()
     .exactOptional()
     .describe("Of a workflow: each task sleeps for its runtime times this and writes files of their sizes times this"),
   workflowInputs: z.string().exactOptional().describe("Of a workflow: storage:/folder with the files that no task makes"),
 };
-export const wrappedFile = z.strictObject({
-  file: z.string().describe("Text of the experiment file"),
-  set: z
-    .record(z.string(), z.string())
-    .refine((values) => Object.keys(values).length <= OVERRIDES_MAX, `holds more than ${OVERRIDES_MAX} values`)
-    .default({})
-    .describe("Values that replace those of the file: parameter name or compute.<key> to text"),
-  ...workflowOptions,
-});
+export const wrappedFile = z.strictObject({ file: z.string().describe("Text of the experiment file"), set: overrides, ...workflowOptions });
 
 export interface ExperimentFileBody {
   readonly bytes: Uint8Array;

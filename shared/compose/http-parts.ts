@@ -66,7 +66,7 @@ export async function openHttpParts(s: HttpStores, rooms: Rooms) {
     corsOrigins: config.corsOrigins,
     health: createHealth(s),
     deadLetterCount: createDeadLetterCount(s, deadLetters),
-    signOutput: (o: { readonly sha256: string }) => s.objects.signGet(`c/${o.sha256}`, clock.now() + OUTPUT_URL_LIFETIME_MS),
+    signOutput: (o: Parameters<Rooms["data"]["signDownload"]>[0]) => rooms.data.signDownload(o, clock.now() + OUTPUT_URL_LIFETIME_MS),
     clock,
     logger,
   };

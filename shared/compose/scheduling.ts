@@ -9,7 +9,7 @@ import type { State } from "./state.ts";
 
 export const SCHEDULE_QUEUE = "schedule";
 
-export type SchedulingStores = Pick<State, "tasks" | "workers" | "costs" | "clock" | "random" | "logger" | "meter"> & {
+export type SchedulingStores = Pick<State, "tasks" | "workers" | "costs" | "inputs" | "clock" | "random" | "logger" | "meter"> & {
   readonly objects: ObjectStore;
   readonly queue: MessageQueue;
   /** Where everything is kept on one disk. */
@@ -30,6 +30,8 @@ export function openScheduling(s: SchedulingStores, access: PoolAccess) {
     clock: s.clock,
     random: s.random,
     logger: s.logger,
+    objects: s.objects,
+    inputs: s.inputs,
     hint,
     dispatch: async (lease, gateway, recall) => {
       if (gateway !== undefined) await s.queue.send(dispatchQueue(gateway), dispatchMessage(lease.key, recall));

@@ -45,8 +45,20 @@ export interface Experiment {
   readonly createdAtMs: number;
   readonly startedAtMs?: number;
   readonly endedAtMs?: number;
-  /** In the sparse `live` index: true until terminal with no open lease. */
+  /** In the sparse `live` index: true until terminal with no open lease, and again while DELETING. */
   readonly live: boolean;
+  /** Names the folder of its plan and file; absent: the plan lies under its hash (object-owner.ts). */
+  readonly draft?: string;
+  /** What it was made from. */
+  readonly derivedFrom?: ExperimentId;
+  /** Instead of the labels in its plan. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** Tasks that workers may hold at once; absent: as many as there is room for. */
+  readonly tasksAtOnce?: number;
+  /** Raised by each assignment while `tasksAtOnce` is there: two that were computed from one count can't both happen. */
+  readonly handouts?: number;
+  /** Days after its end until it is deleted; absent: never. */
+  readonly retentionDays?: number;
   readonly operation?: { readonly id: string; readonly select: RetrySelection };
 }
 
@@ -56,6 +68,13 @@ export type RetrySelection =
   | { readonly kind: "sets"; readonly sets: readonly number[] }
   | { readonly kind: "tasks"; readonly tasks: readonly { readonly set: number; readonly number: number }[] }
   | { readonly kind: "causes"; readonly causes: readonly FailureCause[] };
+
+export const DAY_MS = 86_400_000;
+/** Ended, and to be deleted some day: in the index of those that the timer looks at for it. */
+export const isKeptForATime = (e: Experiment): boolean =>
+  e.retentionDays !== undefined && !e.live && isTerminal(e.status) && e.status !== "DELETING";
+export const isDueAt = (e: Experiment, nowMs: number): boolean =>
+  isKeptForATime(e) && e.endedAtMs !== undefined && nowMs >= e.endedAtMs + (e.retentionDays ?? 0) * DAY_MS;
 
 /** A copy of status and generation in its own partition, checked by every assignment (T6). */
 export interface Gate {

@@ -14,8 +14,10 @@ export interface OutputFile {
   readonly path: string;
   readonly sha256: string;
   readonly bytes: number;
-  /** Present for small files: the content in base64. Otherwise the content is the object `c/<sha256>`. */
+  /** Present for small files: the content in base64. Otherwise `object` has it. */
   readonly inline?: string;
+  /** Key of the content in the object store; set by the gateway, never by an agent. */
+  readonly object?: string;
 }
 
 export interface InputFile {

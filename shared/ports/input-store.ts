@@ -1,4 +1,4 @@
-/** InputStore: which content a storage reference had when an experiment first used it. First writer wins, for ever. */
+/** InputStore: which content a storage reference had when an experiment first used it. First writer wins, until it is deleted. */
 import type { ExperimentId } from "#domain/id.ts";
 
 export interface PinnedInput {
@@ -10,4 +10,6 @@ export interface InputStore {
   read(experiment: ExperimentId, storage: string, path: string): Promise<PinnedInput | undefined>;
   /** Gives what is pinned after the call: the given content, or an earlier one. */
   pin(experiment: ExperimentId, storage: string, path: string, input: PinnedInput): Promise<PinnedInput>;
+  /** Of a deleted experiment: nothing is pinned for it any more. */
+  forget(experiment: ExperimentId): Promise<void>;
 }

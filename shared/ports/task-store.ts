@@ -15,6 +15,9 @@ import type { ExperimentId, ProjectId, UserId } from "#domain/id.ts";
 import type { Lease, LeaseKey } from "#domain/lease.ts";
 import type { Segment, SegmentKey } from "#domain/segment.ts";
 
+/** Longer than any request is under way, and than an idempotency key may make the same experiment again. */
+export const TOMBSTONE_MS = 30 * 86_400_000;
+
 export type Refuser = "experiment" | "gate" | "set" | "segment" | "lease" | "worker" | "project";
 export type WriteOutcome =
   | { readonly kind: "done" }
@@ -47,6 +50,8 @@ export interface SetSums {
 /** Leases of one segment given out together. `leases[i]` goes to a worker that must be READY, in `sessions[i]`, with room. */
 export interface Assign {
   readonly gate: GateCheck;
+  /** Of an experiment with a limit: [version and handouts as read] handouts + 1. */
+  readonly turnstile?: { readonly version: number; readonly handouts: number };
   readonly segment: SegmentWrite;
   /** Post-images: OPEN, rev 0; [absent]. At most 10, each to another worker. */
   readonly leases: readonly Lease[];
@@ -124,12 +129,27 @@ export interface TaskStore {
   /** Undoes {@link skipSet} under a newer generation [generation < given]; sets the set's generation in any case. */
   reopenSet(set: { readonly experiment: ExperimentId; readonly ordinal: number }, generation: number): Promise<WriteOutcome>;
 
+  /**
+   * Deletion, in this order, and only of an experiment that was read as DELETING with no lease open. Unconditional: its
+   * ids never return, so these do no harm when they are late; every other write needs an item that is gone then.
+   * The first deletes all leases of a segment and then the segment: one that can't be read any more has none.
+   */
+  removeSegment(key: SegmentKey): Promise<WriteOutcome>;
+  removeSet(set: { readonly experiment: ExperimentId; readonly ordinal: number }): Promise<WriteOutcome>;
+  /**
+   * Deletes the gates and leaves a tombstone of the experiment [version as given] for {@link TOMBSTONE_MS}: it can't be
+   * read, and a creation that comes late is refused by it.
+   */
+  removeExperiment(experiment: Experiment): Promise<WriteOutcome>;
+
   /** Hint: segments of the experiment with something to hand out, in no order. */
   openSegments(id: ExperimentId, limit: number): Promise<readonly SegmentKey[]>;
   /** Hint: experiments that are live, in this state only when it is given; those from `from` on come before the others. */
   liveExperiments(limit: number, wanted?: LiveChoice): Promise<readonly Experiment[]>;
   /** Experiments that name the project, newest first. */
   listProject(project: ProjectId, options: { readonly limit: number; readonly cursor?: string }): Promise<Page<Experiment>>;
+  /** Hint: experiments that have ended and are kept for a time; those from `from` on come before the others. */
+  keptExperiments(limit: number, from?: ExperimentId): Promise<readonly Experiment[]>;
   /** Experiments of an owner, newest first. Hint: may lag. */
   listExperiments(owner: UserId, options: { readonly limit: number; readonly cursor?: string }): Promise<Page<Experiment>>;
 }

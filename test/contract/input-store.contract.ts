@@ -39,6 +39,15 @@ export function describeInputStore(name: string, make: () => Promise<Subject<Inp
         expect(await inputs.read(experiment, storage, path)).toEqual(content(i));
     });
 
+    it("forgets an experiment's, and those of no other", async () => {
+      for (let i = 0; i < 40; i++) await inputs.pin(e, "scratch", `a${i}`, content(1));
+      await inputs.pin(experimentId(2), "scratch", "a0", content(2));
+      await inputs.forget(e);
+      await inputs.forget(e);
+      for (let i = 0; i < 40; i++) expect(await inputs.read(e, "scratch", `a${i}`)).toBeUndefined();
+      expect(await inputs.read(experimentId(2), "scratch", "a0")).toEqual(content(2));
+    });
+
     it("gives eight that pin at once the same content", async () => {
       const pinned = await Promise.all(Array.from({ length: 8 }, (_, i) => inputs.pin(e, "scratch", "a", content(i))));
       expect(new Set(pinned.map((p) => p.bytes)).size).toBe(1);

@@ -25,6 +25,7 @@ import {
 } from "../support/state.ts";
 
 import { begin, type Case, DONE, FIRST, W1, W2 } from "../support/task-store-case.ts";
+import { limitCases, removalCases } from "./task-store-removal.contract.ts";
 import { commitCases, settleCases, settleWorkerCases } from "./task-store-leases.contract.ts";
 
 export function describeTaskStore(name: string, make: () => Promise<StateSubject>): void {
@@ -44,6 +45,8 @@ export function describeTaskStore(name: string, make: () => Promise<StateSubject
     describe("settle and worker", () => settleWorkerCases(state));
     describe("skip", () => skipCases(state));
     describe("reopen", () => reopenCases(state));
+    describe("removal", () => removalCases(state));
+    describe("limits and options", () => limitCases(state));
     describe("lists", () => listCases(state));
     describe("lists of experiments", () => experimentListCases(state));
     describe("values", () => valueCases(state));

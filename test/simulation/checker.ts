@@ -16,6 +16,7 @@ import {
 } from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
 import { decodeLists, listAt } from "#domain/lists.ts";
+import { ownerOf } from "#domain/object-owner.ts";
 import type { Plan } from "#domain/plan.ts";
 import { type Segment, segmentName, wholeSegment } from "#domain/segment.ts";
 import { workerName } from "#domain/worker.ts";
@@ -29,6 +30,8 @@ export interface Checker {
   /** T5: throws unless everything that this task depends on is committed. */
   mayStart(lease: string, index: number): void;
   acknowledged(lease: string, tasks: IndexSet): void;
+  /** Result objects that nobody will refer to any more. */
+  orphans(objects: ReadonlyMap<string, string>): readonly string[];
   /** At the end, when nothing moves any more. */
   final(objects: ReadonlyMap<string, string>): void;
   readonly runs: Map<string, string>;
@@ -81,6 +84,8 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
   function checkNewLease(l: Lease): void {
     const e = table.experiments.get(l.key.experiment);
     need(e?.status === "RUNNING", () => `T6 lease ${leaseName(l.key)} created while ${e?.status}`);
+    const held = [...table.segments.values()].reduce((sum, s) => sum + sizeOf(s.leased), 0);
+    need(held <= (e.tasksAtOnce ?? held), () => `${held} tasks are held at once, ${e.tasksAtOnce} may be`);
     const w = table.workers.get(workerName(l.worker));
     need(w?.state === "READY", () => `W1 lease ${leaseName(l.key)} to a worker that is ${w?.state}`);
     for (const i of members(l.hold)) need(isReady(l.key, i), () => `T5 ${leaseName(l.key)} holds ${i} before its parents are committed`);
@@ -138,8 +143,27 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
     for (const name of used.keys()) throw new Violation(`open leases name ${name}, which is gone`);
   }
 
+  /** While it is being deleted, what is left of it need not add up. */
+  const isGoing = (id: string): boolean => !table.experiments.has(id) || table.experiments.get(id)?.status === "DELETING";
+
+  function checkDeleted(l: Lease): void {
+    need(isGoing(l.key.experiment), () => `lease ${leaseName(l.key)} was deleted`);
+    need(l.state === "CLOSED", () => `lease ${leaseName(l.key)} was deleted while it was open`);
+  }
+
+  /** Nothing is left of an experiment, and nothing comes back. */
+  function checkGone(): void {
+    const owners = [
+      ...[...table.gates.values(), ...table.sets.values()].map((item) => item.experiment),
+      ...[...table.segments.values(), ...table.leases.values()].map((item) => item.key.experiment),
+    ];
+    for (const id of owners) need(table.experiments.has(id), () => `something is left of ${id}, which was deleted`);
+    for (const id of table.tombstones) need(!table.experiments.has(id), () => `${id} was deleted and came back`);
+  }
+
   function checkSets(): void {
     for (const t of table.sets.values()) {
+      if (isGoing(t.experiment)) continue;
       const sum = { closed: 0, done: 0, failed: 0, skipped: 0 };
       for (const s of table.segments.values()) {
         if (s.key.experiment !== t.experiment || s.key.set !== t.ordinal || !s.closed) continue;
@@ -184,7 +208,8 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
           const key = segmentName(l.key);
           groups.set(key, [...(groups.get(key) ?? []), l]);
         }
-        for (const name of leases.keys()) need(table.leases.has(name), () => `lease ${name} was deleted`);
+        for (const [name, l] of leases) if (!table.leases.has(name)) checkDeleted(l);
+        checkGone();
         for (const s of table.segments.values()) checkSegment(s, groups.get(segmentName(s.key)) ?? []);
         checkWorkers();
         checkSets();
@@ -193,11 +218,15 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
     },
     mayStart(lease, index) {
       const l = table.leases.get(lease);
+      // An agent may not have heard of it yet; what it does counts for nothing.
+      if (l === undefined && isGoing(lease.split("/")[0] ?? "")) return;
       need(l !== undefined, () => `started under an unknown lease ${lease}`);
       need(isReady(l.key, index), () => `T5 ${lease} task ${index} started before its parents were committed`);
     },
     acknowledged(lease, tasks) {
       const l = table.leases.get(lease);
+      // It was committed when the gateway read it.
+      if (l === undefined && isGoing(lease.split("/")[0] ?? "")) return;
       for (const index of members(tasks)) {
         need(
           l !== undefined && hasIndex(union(l.done, l.failed), index),
@@ -206,8 +235,16 @@ export function createChecker(table: MemoryTable, plan: Plan): Checker {
         acks.push({ lease, index });
       }
     },
+    orphans: (objects) =>
+      [...objects.keys()].filter((key) => {
+        const lease = ownerOf(key)?.lease;
+        if (lease === undefined) return false;
+        const l = table.leases.get(leaseName(lease));
+        return l === undefined || (l.state === "CLOSED" && !l.refs.some((ref) => ref.key === key));
+      }),
     final(objects) {
       for (const { lease, index } of acks) {
+        if (isGoing(lease.split("/")[0] ?? "")) continue;
         const l = table.leases.get(lease);
         need(l !== undefined && hasIndex(union(l.done, l.failed), index), () => `T4 acknowledged task ${index} of ${lease} is lost`);
         const ref = l.refs.find((r) => hasIndex(r.mask, index));

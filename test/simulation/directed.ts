@@ -5,11 +5,12 @@
  * The checker looks at every write. Afterwards all that is left is run without failures, so that every race must end
  * with its experiment COMPLETED and every acknowledged result where it belongs.
  */
+import { createMemoryInputStore } from "#adapters/memory/input-store.ts";
 import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
 import { createMemoryCostStore } from "#adapters/memory/cost-store.ts";
 import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
-import { createPlans, createTaskScheduler, planKey, type TaskScheduler } from "#core/task-scheduler/index.ts";
+import { createPlans, createTaskScheduler, type TaskScheduler } from "#core/task-scheduler/index.ts";
 import { createWorkerLifecycle, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
 import type { Experiment } from "#domain/experiment.ts";
 import { makeId } from "#domain/id.ts";
@@ -222,7 +223,7 @@ const WRITES = new Set([
 async function createStage(): Promise<Stage> {
   const table = createMemoryTable();
   const checker = createChecker(table, plan);
-  const objects = new Map([[planKey("h"), ""]]);
+  const objects = new Map([["p/h", ""]]);
   const { random } = createKernel(1);
   let now = START_MS;
   const clock: Clock = { now: () => now, sleep: async () => {} };
@@ -275,16 +276,10 @@ function createRoom(deps: RoomDeps): Room {
   const objects = { get: async (key: string) => Buffer.from(deps.objects.get(key) ?? "") } as unknown as ObjectStore;
   const plans = createPlans({ store: tasks, objects, decodePlan: () => plan });
   const nothing = async () => {};
+  const rest = { clock, random, logger: quiet, dispatch: nothing, hint: nothing };
   const scheduler = createTaskScheduler({
-    store: tasks,
-    workers,
-    costs: createMemoryCostStore(),
-    plans,
-    clock,
-    random,
-    logger: quiet,
-    dispatch: nothing,
-    hint: nothing,
+    ...{ store: tasks, workers, costs: createMemoryCostStore(), plans, objects, inputs: createMemoryInputStore() },
+    ...rest,
     access: async () => "usable",
   });
   return { scheduler, lifecycle: createWorkerLifecycle({ tasks, workers, scheduler, clock, random, logger: quiet }) };

@@ -12,6 +12,7 @@ const PASS = "shared/core/task-scheduler/pass.ts";
 const FOLD = "shared/core/task-scheduler/fold.ts";
 const CONTROL = "shared/core/task-scheduler/control.ts";
 const SETTLEMENT = "shared/core/task-scheduler/settlement.ts";
+const SWEEP = "shared/core/task-scheduler/object-sweep.ts";
 const ELIGIBILITY = "shared/core/task-scheduler/eligibility.ts";
 const LIFECYCLE = "shared/core/worker-lifecycle/worker-lifecycle.ts";
 const GATEWAY = "worker/gateway/gateway.ts";
@@ -189,6 +190,18 @@ export const MUTATIONS: Readonly<Record<string, readonly Edit[]>> = {
   ],
   // A task that is lost with worker after worker is failed.
   poison: [{ file: FOLD, find: "      if (losses >= LOSSES_MAX) spent.push(i);\n", replace: "" }],
+  // Assignments of an experiment with a limit are computed one after the other.
+  turnstile: [{ file: PASS, find: "    ...turnstiles.of(c.experiment),\n", replace: "" }],
+  // Objects of open leases are never swept.
+  sweepopen: [{ file: SWEEP, find: '  if (lease.state === "OPEN") return false;\n', replace: "" }],
+  // What no committed result names is swept.
+  sweepclosed: [{ file: SWEEP, find: "return !lease.refs.some((ref) => ref.key === key);", replace: "return false;" }],
+  // Only what has no open lease is deleted.
+  deleteopen: [{ file: CONTROL, find: "(now.live ? undefined : { ", replace: "({ " }],
+  // A deleted experiment leaves a tombstone.
+  tombstone: [{ file: TABLE, find: " && !table.tombstones.has(id)", replace: "" }],
+  // A deletion that broke off is carried on.
+  deletesaga: [{ file: CONTROL, find: 'e.status === "DELETING" && ', replace: "false && " }],
   // Capacity comes back in the transaction that closes the lease.
   wret: [
     {

@@ -6,11 +6,12 @@
  * workers that freeze and wake late; clocks that differ; tasks that fail or kill their worker; pause, cancel and retry
  * at any moment; in every fifth world the wall clock of everybody jumps by an hour, forward and back. Then faults stop and the repairers alone must finish everything.
  */
+import { createMemoryInputStore } from "#adapters/memory/input-store.ts";
 import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
 import { createMemoryCostStore } from "#adapters/memory/cost-store.ts";
 import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
-import { createPlans, createTaskScheduler, type Hint, planKey, type Plans, type TaskScheduler } from "#core/task-scheduler/index.ts";
+import { createPlans, createTaskScheduler, type Hint, type Plans, type TaskScheduler } from "#core/task-scheduler/index.ts";
 import { createWorkerLifecycle, dispatchMessage, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
 import type { Experiment } from "#domain/experiment.ts";
 import { type GatewayId, makeId, type WorkerId } from "#domain/id.ts";
@@ -19,7 +20,6 @@ import type { Lease } from "#domain/lease.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { TaskResult } from "#domain/result.ts";
 import type { Logger } from "#ports/logger.ts";
-import type { ObjectStore } from "#ports/object-store.ts";
 import type { TaskStore, WriteOutcome } from "#ports/task-store.ts";
 import type { WorkerStore } from "#ports/worker-store.ts";
 import type { Channel } from "#protocol/channel.ts";
@@ -28,6 +28,7 @@ import { createAgent } from "../../worker/agent/agent.ts";
 import { createGateway, type Gateway } from "../../worker/gateway/gateway.ts";
 import { createChecker, Violation } from "./checker.ts";
 import { createKernel, type Kernel, type Process } from "./kernel.ts";
+import { createObjects } from "./objects.ts";
 import { assignmentOf, planOf, planSet, submission, workflowOf } from "./plan.ts";
 
 const FAULTS_MS = 10 * 60_000;
@@ -60,6 +61,10 @@ interface Odds {
   /** Some calls hang for seconds: that is where races are. */
   readonly slow: number;
   readonly cancels: boolean;
+  /** The experiment is deleted as soon as that is possible, and must be gone at the end. */
+  readonly deletes: boolean;
+  /** The experiment's limit of tasks that workers hold. */
+  readonly tasksAtOnce: number | undefined;
   /** A third of the seeds: retries racing with skips, closes and completions. */
   readonly focus: boolean;
   readonly poison: ReadonlySet<string>;
@@ -102,6 +107,8 @@ function drawOdds(random: Kernel["random"]): Odds {
     fail: random.pick([0, 0.02, 0.3]),
     slow: random.pick([0, 0.01, 0.05]),
     cancels: random.chance(0.15),
+    deletes: random.chance(0.15),
+    tasksAtOnce: random.pick([undefined, undefined, undefined, 6]),
     focus: random.chance(0.33),
     poison: new Set(random.chance(0.3) ? [`0/${random.below(2)}/${random.below(SEGMENT_TASKS)}`] : []),
   };
@@ -110,6 +117,7 @@ function drawOdds(random: Kernel["random"]): Odds {
 const LATENCY_MS = 8;
 const WRITES = new Set([
   ...["createExperiment", "turn", "assign", "commit", "settle", "skip", "skipSet", "reopen", "reopenSet"],
+  ...["removeSegment", "removeSet", "removeExperiment"],
   ...["register", "drain", "markDead", "removeDead", "putToken"],
 ]);
 const HINTS = new Set(["openSegments", "liveExperiments", "workersWithRoom"]);
@@ -136,15 +144,14 @@ function createWorld(kernel: Kernel, seed: number) {
   const table = createMemoryTable();
   const rawTasks = createMemoryTaskStore(table);
   const rawWorkers = createMemoryWorkerStore(table);
-  const objects = new Map<string, string>();
+  const objects = new Map([["p/h", ""]]);
   const plan = drawPlan(random, seed);
   const odds = drawOdds(random);
   const checker = createChecker(table, plan);
   let faults = true;
   const verdict = createVerdict();
   const { guard } = verdict;
-  objects.set(planKey("h"), "");
-
+  const startMs = kernel.nowMs();
   const experimentId = makeId("experiment", kernel.nowMs(), random.bytes(10));
   const workerIds: WorkerId[] = [0, 1, 2].map(() => makeId("worker", kernel.nowMs(), random.bytes(10)));
   const gateways: { process: Process; gateway: Gateway; id: GatewayId }[] = [];
@@ -195,18 +202,8 @@ function createWorld(kernel: Kernel, seed: number) {
     });
   }
 
-  const objectsFor = (p: Process): ObjectStore =>
-    ({
-      putIfAbsent: (key: string, body: Uint8Array) =>
-        p.call(LATENCY_MS, () => {
-          if (objects.has(key)) return "exists";
-          objects.set(key, Buffer.from(body).toString());
-          maybeCrash(p);
-          return "written";
-        }),
-      get: (key: string) => p.call(LATENCY_MS, () => (objects.has(key) ? Buffer.from(objects.get(key) as string) : undefined)),
-    }) as unknown as ObjectStore;
-
+  const isLate = () => faults && random.chance(odds.unknown);
+  const objectsFor = (process: Process) => createObjects(objects, kernel, { process, latencyMs: LATENCY_MS, maybeCrash, isLate });
   // --- messages
   function post(deliver: () => void, delayMs: number): void {
     if (faults && random.chance(odds.dropMessage)) return;
@@ -240,6 +237,8 @@ function createWorld(kernel: Kernel, seed: number) {
       costs: createMemoryCostStore(),
       plans,
       access: async () => "usable",
+      objects: objectsFor(p),
+      inputs: createMemoryInputStore(),
       clock: p.clock,
       random: p.random,
       logger: quiet,
@@ -348,8 +347,14 @@ function createWorld(kernel: Kernel, seed: number) {
   // --- what users and operators do
   async function submit(): Promise<void> {
     const owner = makeId("user", kernel.nowMs(), random.bytes(10));
-    const { experiment, records } = submission(plan, { id: experimentId, owner, nowMs: kernel.nowMs() });
-    await apply(() => rawTasks.createExperiment(experiment, records));
+    const limit = odds.tasksAtOnce === undefined ? {} : { tasksAtOnce: odds.tasksAtOnce };
+    const made = submission(plan, { id: experimentId, owner, nowMs: kernel.nowMs() });
+    const { records } = made;
+    const experiment = { ...made.experiment, ...limit };
+    const create = () => apply(() => rawTasks.createExperiment(experiment, records));
+    await create();
+    // The same request, late: whatever has become of the experiment meanwhile.
+    kernel.at(random.below(2 * FAULTS_MS), () => void create());
     await apply(() => rawTasks.turn({ post: { ...experiment, status: "RUNNING", version: 1, live: true }, expectVersion: 0 }));
     await hint({ experiment: experiment.id }, 0);
   }
@@ -361,14 +366,18 @@ function createWorld(kernel: Kernel, seed: number) {
       invoke("resume", ({ scheduler }) =>
         scheduler.control.turn(experimentId, { from: ["PAUSED"], change: () => ({ status: "RUNNING" }) }),
       );
+      if (odds.deletes) invoke("delete", ({ scheduler }) => scheduler.control.startDeletion(experimentId));
     }
     kernel.at(TIMER_MS, timer);
   }
 
+  const open = () => [...table.leases.values()].filter((l) => l.state === "OPEN");
   const settled = (): boolean => {
+    if (faults || open().length > 0 || checker.orphans(objects).length > 0) return false;
     const e = table.experiments.get(experimentId);
-    const open = [...table.leases.values()].some((l) => l.state === "OPEN");
-    return !faults && e !== undefined && (e.status === "COMPLETED" || e.status === "FAILED" || e.status === "CANCELED") && !e.live && !open;
+    // Whatever is late has come by then.
+    if (odds.deletes) return e === undefined && kernel.nowMs() > startMs + 2 * FAULTS_MS;
+    return e !== undefined && ["COMPLETED", "FAILED", "CANCELED"].includes(e.status) && !e.live;
   };
 
   return {
@@ -394,7 +403,7 @@ function createWorld(kernel: Kernel, seed: number) {
       if (verdict.violation !== undefined) throw verdict.violation;
       if (!settled())
         throw new Violation(
-          `stuck: the experiment is ${table.experiments.get(experimentId)?.status} after three hours; open leases ${[...table.leases.values()].filter((l) => l.state === "OPEN").length}`,
+          `stuck: the experiment is ${table.experiments.get(experimentId)?.status} after three hours; open leases ${open().length}, orphaned objects ${checker.orphans(objects).join(" ")}`,
         );
       // What was acknowledged and skipped is looked at when all is quiet.
       checker.final(objects);
@@ -426,6 +435,12 @@ function createMeddling({ random, ...kernel }: Pick<Kernel, "random" | "nowMs" |
       invoke("cancel", ({ scheduler }) =>
         scheduler.control.turn(id, { from: ["RUNNING", "PAUSED", "RETRYING"], change: () => ({ status: "CANCELED" }) }),
       );
+    if (random.chance(0.3)) edit();
+    if (odds.deletes && random.chance(0.05))
+      invoke("cancel", ({ scheduler }) =>
+        scheduler.control.turn(id, { from: ["RUNNING", "PAUSED", "RETRYING"], change: () => ({ status: "CANCELED" }) }),
+      );
+    if (odds.deletes && random.chance(0.5)) remove();
     if (random.chance(0.2)) forcedSteal();
     if (random.chance(0.4)) agreedSteal();
     if (odds.focus) for (let i = 0; i < 3; i++) random.pick([retry, passNow, complete, complete])();
@@ -439,6 +454,15 @@ function createMeddling({ random, ...kernel }: Pick<Kernel, "random" | "nowMs" |
       scheduler.control
         .startRetry(id, { id: "op", select: { kind: "all-failed" } })
         .then(({ experiment: e }) => e && scheduler.control.carryOn(e)),
+    );
+  const remove = () =>
+    invoke("delete", async ({ scheduler }) => {
+      const { experiment: e } = await scheduler.control.startDeletion(id);
+      if (e?.status === "DELETING") await scheduler.control.carryOn(e);
+    });
+  const edit = () =>
+    invoke("edit", ({ scheduler }) =>
+      scheduler.control.turn(id, { from: ["RUNNING", "PAUSED"], change: () => ({ priority: random.below(100) }) }),
     );
   const passNow = () => invoke("schedule", ({ scheduler }) => scheduler.schedule([{ experiment: id }]));
   const complete = () => invoke("complete", ({ scheduler }) => scheduler.control.completeIfDone(id));

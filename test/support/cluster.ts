@@ -1,11 +1,12 @@
 /** A gateway and workers in virtual time, over memory, without faults: the real scheduler, gateway, lifecycle and agent. */
+import { createMemoryInputStore } from "#adapters/memory/input-store.ts";
 import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
 import { createMemoryCostStore } from "#adapters/memory/cost-store.ts";
 import { createMemoryWorkerStore } from "#adapters/memory/worker-store.ts";
 import { createResults } from "#core/data-mover/index.ts";
 import { createExperimentOrchestrator, type ExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
-import { createPlans, createTaskScheduler, type Hint, planKey } from "#core/task-scheduler/index.ts";
+import { createPlans, createTaskScheduler, type Hint } from "#core/task-scheduler/index.ts";
 import { createWorkerLifecycle, dispatchMessage } from "#core/worker-lifecycle/index.ts";
 import type { Budget } from "#domain/budget.ts";
 import type { Experiment } from "#domain/experiment.ts";
@@ -56,7 +57,7 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
   const table = createMemoryTable();
   const tasks = createMemoryTaskStore(table);
   const workerStore = createMemoryWorkerStore(table);
-  const objects = new Map<string, Uint8Array>([[planKey("h"), new Uint8Array(0)]]);
+  const objects = new Map<string, Uint8Array>([["p/h", new Uint8Array(0)]]);
   const store = {
     putIfAbsent: async (key: string, body: Uint8Array) => void objects.set(key, body),
     get: async (key: string) => objects.get(key),
@@ -67,7 +68,18 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
   const plans = createPlans({ store: tasks, objects: store, decodePlan: () => plan });
   const hint = async (h: Hint, delayMs: number) => kernel.at(delayMs + 5, () => void scheduler.schedule([h]));
   const scheduler = createTaskScheduler({
-    ...{ store: tasks, workers: workerStore, costs, plans, clock, random, logger: quiet, hint },
+    ...{
+      store: tasks,
+      workers: workerStore,
+      costs,
+      plans,
+      objects: store,
+      inputs: createMemoryInputStore(),
+      clock,
+      random,
+      logger: quiet,
+      hint,
+    },
     access: async () => "usable",
     dispatch: async (lease, _gateway, recall) => kernel.at(5, () => void gateway.dispatched(dispatchMessage(lease.key, recall))),
   });

@@ -2,7 +2,18 @@
 import { randomBytes } from "node:crypto";
 import { type DynamoDBClient, ScanCommand } from "@aws-sdk/client-dynamodb";
 import { type CapacityCounter, createDynamoClient, createDynamoTable, type DynamoTable } from "#adapters/dynamodb/client.ts";
-import { experimentFrom, gateFrom, type Item, leaseFrom, segmentFrom, setFrom, workerFrom } from "#adapters/dynamodb/codec.ts";
+import {
+  experimentFrom,
+  gateFrom,
+  isTombstone,
+  type Item,
+  keyOf,
+  leaseFrom,
+  segmentFrom,
+  setFrom,
+  workerFrom,
+} from "#adapters/dynamodb/codec.ts";
+import { experimentOf } from "#adapters/dynamodb/keys.ts";
 import { createTable } from "#adapters/dynamodb/table.ts";
 import { createDynamoTaskStore } from "#adapters/dynamodb/task-store.ts";
 import { createDynamoWorkerStore } from "#adapters/dynamodb/worker-store.ts";
@@ -90,7 +101,10 @@ function snapshotOf(items: readonly Item[]): MemorySnapshot {
   const of = <T>(pk: string, sk: string, from: (item: Item) => T): T[] =>
     items.filter((i) => i.pk?.S?.startsWith(pk) && i.sk?.S?.startsWith(sk)).map(from);
   const table = createMemoryTable();
-  for (const e of of("E#", "META", experimentFrom)) table.experiments.set(e.id, e);
+  for (const e of of("E#", "META", (item) => item)) {
+    if (isTombstone(e)) table.tombstones.add(experimentOf(keyOf(e).pk));
+    else table.experiments.set(experimentFrom(e).id, experimentFrom(e));
+  }
   for (const g of of("E#", "GATE", gateFrom)) table.gates.set(`${g.experiment}/${g.shard}`, g);
   for (const s of of("E#", "S#", setFrom)) table.sets.set(`${s.experiment}/${s.ordinal}`, s);
   for (const s of of("Q#", "SEG", segmentFrom)) table.segments.set(`${s.key.experiment}/${s.key.set}/${s.key.segment}`, s);

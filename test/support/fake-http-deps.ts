@@ -12,7 +12,7 @@ import { createMemoryResourceStore } from "../../shared/adapters/memory/resource
 import { createAccounts, createProjects } from "../../shared/core/accounts/index.ts";
 import { hashPassword, SALT_BYTES } from "../../shared/core/accounts/password.ts";
 import type { UserRecord } from "../../shared/ports/account-store.ts";
-import type { ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
+import type { ExperimentFile, ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
 import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
 import { costOf } from "../../shared/core/costs/index.ts";
 import { createDeadLetters } from "../../shared/core/dead-letters/index.ts";
@@ -58,6 +58,7 @@ const notFound = (): never => {
 interface Held {
   experiment: Experiment;
   readonly plan: Plan;
+  readonly file?: ExperimentFile;
 }
 
 export interface FakeOutput extends OutputView {
@@ -110,7 +111,7 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
   };
   const setAt = (key: ExperimentId, name: string) => get(key).plan.sets.find((set) => set.name === name) ?? notFound();
   return {
-    async create({ owner, project, plan, priority, budget, id: key = id("experiment") }) {
+    async create({ owner, project, plan, priority, budget, file, derivedFrom, id: key = id("experiment") }) {
       await fake.hold;
       const known = fake.experiments.get(key);
       if (known !== undefined) return known.experiment;
@@ -127,7 +128,8 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
         live: false,
       };
       const experiment: Experiment = { id: key, owner, name: plan.name, status: "CREATED", priority, taskCount, ...common };
-      fake.experiments.set(experiment.id, { experiment, plan });
+      const lineage = derivedFrom === undefined ? {} : { derivedFrom };
+      fake.experiments.set(experiment.id, { experiment: { ...experiment, ...lineage }, plan, ...(file === undefined ? {} : { file }) });
       return experiment;
     },
     async submit(key) {
@@ -141,9 +143,15 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
     resume: async (key) => turn(key, "RUNNING"),
     async edit(key, change) {
       const held = get(key);
-      held.experiment = { ...held.experiment, ...change };
+      const { priority = held.experiment.priority, weight = held.experiment.weight } = change;
+      held.experiment = { ...held.experiment, priority, weight };
       return held.experiment;
     },
+    async remove(key) {
+      get(key);
+      turn(key, "DELETING");
+    },
+    file: async (key) => get(key).file ?? notFound(),
     async resubmit(key, { owner, project, as }) {
       const { experiment, plan } = get(key);
       return this.create({ owner, project, plan, priority: experiment.priority, id: as });

@@ -69,16 +69,29 @@ function openDeps(s: ReturnType<typeof stores>, authorization: Authorization, cl
   const random = { next: () => 0.5, bytes: (n: number) => new Uint8Array(randomBytes(n)) };
   const objects = createMemoryObjectStore({ clock: time });
   const plans = createPlans({ store: s.tasks, objects, decodePlan });
+  const inputs = createMemoryInputStore();
   const hint = async () => undefined;
   const common = { tasks: s.tasks, workers: s.workers, objects, plans, clock: time, random, hint };
   const fake = createFakeHttp();
   const scheduler = createTaskScheduler({
-    ...{ store: s.tasks, workers: s.workers, plans, clock: time, random, logger: quiet, hint, dispatch: hint, access: openToAll },
+    ...{
+      store: s.tasks,
+      workers: s.workers,
+      plans,
+      objects,
+      inputs,
+      clock: time,
+      random,
+      logger: quiet,
+      hint,
+      dispatch: hint,
+      access: openToAll,
+    },
     costs: { readCost: async () => new Map() } as unknown as Parameters<typeof createTaskScheduler>[0]["costs"],
   });
   const results = createResults({ tasks: s.tasks, objects });
   const storage = () => Promise.reject(new Error("no storage here"));
-  const data = createDataMover({ tasks: s.tasks, objects, inputs: createMemoryInputStore(), plans, storage, clock: time });
+  const data = createDataMover({ tasks: s.tasks, objects, inputs, plans, storage, clock: time });
   return {
     ...fake.deps,
     accounts: createAccounts({

@@ -36,6 +36,7 @@ const BODIES: Partial<Record<OperationId, { readonly type: string; readonly text
   createExperiment: yaml,
   retryExperiment: json({}),
   editExperiment: json({ priority: 5 }),
+  deriveExperiment: json({ set: { WHO: "[dan]" } }),
   putFile: { type: "application/octet-stream", text: "new" },
   redriveDeadLetters: json({ queue: "schedule" }),
   registerResource: json({ kind: "POSIX", name: "data", root: "/data" }),

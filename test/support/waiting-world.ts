@@ -3,6 +3,7 @@
  * that an explanation names. Tasks run when the test says so.
  */
 import fc from "fast-check";
+import { createMemoryInputStore } from "#adapters/memory/input-store.ts";
 import { createMemoryTable, type MemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryCostStore } from "#adapters/memory/cost-store.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
@@ -186,6 +187,8 @@ export async function openWorld(from: Waiting) {
       store,
       workers,
       costs: createMemoryCostStore(),
+      objects,
+      inputs: createMemoryInputStore(),
       clock,
       logger: quiet,
       hint: async () => undefined,

@@ -1,5 +1,6 @@
 /** Scheduling passes over more experiments than one pass looks at. */
 import { expect, test } from "vitest";
+import { createMemoryInputStore } from "#adapters/memory/input-store.ts";
 import { createMemoryTable } from "#adapters/memory/table.ts";
 import { createMemoryTaskStore } from "#adapters/memory/task-store.ts";
 import { createMemoryCostStore } from "#adapters/memory/cost-store.ts";
@@ -37,6 +38,8 @@ async function crowd(of: Pick<Experiment, "status">) {
     costs: createMemoryCostStore(),
     workers: createMemoryWorkerStore(table),
     plans: createPlans({ store, objects, decodePlan }),
+    objects,
+    inputs: createMemoryInputStore(),
     clock: createFakeClock(NOW_MS),
     random: { next: () => (drawn++ * 0.618) % 1, bytes: (n) => new Uint8Array(n).fill(drawn++) },
     logger: quiet,

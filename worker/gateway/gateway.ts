@@ -11,7 +11,8 @@ import { addCapacity, type Capacity, NO_CAPACITY } from "#domain/capacity.ts";
 import type { ExperimentId, GatewayId, WorkerId } from "#domain/id.ts";
 import { SEGMENT_TASKS, decodeSet, encodeSet, type IndexSet, isEmptySet, minus, setOf, union } from "#domain/index-set.ts";
 import { type Lease, type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
-import { RESULT_FORMAT_VERSION, type ResultObject, type TaskResult } from "#domain/result.ts";
+import { outputKey, resultKey } from "#domain/object-owner.ts";
+import { type OutputFile, RESULT_FORMAT_VERSION, type ResultObject, type TaskResult } from "#domain/result.ts";
 import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
 import { segmentName } from "#domain/segment.ts";
 import { PACKAGE_KINDS, type Phases, type WorkerKey, workerName } from "#domain/worker.ts";
@@ -109,6 +110,10 @@ function parseResult(bytes: Uint8Array): TaskResult | undefined {
   }
 }
 
+/** What is not inline was put under the lease, whatever the agent says. */
+const storedOutput = (lease: LeaseKey, { object: _, ...output }: OutputFile): OutputFile =>
+  output.inline === undefined ? { ...output, object: outputKey(lease, output.sha256) } : output;
+
 const phasesOf = ({ phases: p }: WireInventory): { phases?: Phases } =>
   p === undefined
     ? {}
@@ -174,11 +179,11 @@ export function createGateway(deps: GatewayDeps): Gateway {
       worker: workerName(s.worker),
       host: s.host,
       agentVersion: RELEASE_VERSION,
-      results,
+      results: results.map((result) => ({ ...result, outputs: result.outputs.map((output) => storedOutput(key, output)) })),
     };
     const bytes = Buffer.from(JSON.stringify(body));
     const sha256 = createHash("sha256").update(bytes).digest("hex");
-    const object = `r/${name}/${deps.writer}-${s.number}-${++written}-${sha256.slice(0, 16)}`;
+    const object = resultKey(key, `${deps.writer}-${s.number}-${++written}-${sha256.slice(0, 16)}`);
     await deps.objects.putIfAbsent(object, bytes);
     return {
       ref: { key: object, sha256 },

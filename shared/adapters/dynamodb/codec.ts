@@ -8,7 +8,15 @@
 import type { AttributeValue } from "@aws-sdk/client-dynamodb";
 import type { Budget } from "#domain/budget.ts";
 import type { Capacity } from "#domain/capacity.ts";
-import { type Experiment, type ExperimentState, type Gate, ownerPlace, type RetrySelection, type TaskSet } from "#domain/experiment.ts";
+import {
+  type Experiment,
+  type ExperimentState,
+  type Gate,
+  isKeptForATime,
+  ownerPlace,
+  type RetrySelection,
+  type TaskSet,
+} from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId, ProjectId, UserId } from "#domain/id.ts";
 import { decodeSet, encodeSet, type IndexSet, isEmptySet } from "#domain/index-set.ts";
 import type { BackCause, CloseCause, Lease, ResultRef } from "#domain/lease.ts";
@@ -23,6 +31,7 @@ import {
   gateKey,
   gatewayKey,
   type ItemKey,
+  keptExperimentShard,
   leaseKey,
   liveExperimentShard,
   liveWorkerShard,
@@ -103,7 +112,13 @@ export function experimentItem(e: Experiment): Item {
     at: number(e.createdAtMs),
     ...(e.startedAtMs === undefined ? {} : { started: number(e.startedAtMs) }),
     ...(e.endedAtMs === undefined ? {} : { ended: number(e.endedAtMs) }),
-    ...(e.live ? { live: text(liveExperimentShard(e.id)) } : {}),
+    ...(e.live ? { live: text(liveExperimentShard(e.id)) } : isKeptForATime(e) ? { live: text(keptExperimentShard(e.id)) } : {}),
+    ...(e.draft === undefined ? {} : { draft: text(e.draft) }),
+    ...(e.derivedFrom === undefined ? {} : { derived: text(e.derivedFrom) }),
+    ...(e.labels === undefined ? {} : { labels: { M: mapValues(e.labels, text) } }),
+    ...(e.tasksAtOnce === undefined ? {} : { atOnce: number(e.tasksAtOnce) }),
+    ...((e.handouts ?? 0) === 0 ? {} : { handouts: number(e.handouts ?? 0) }),
+    ...(e.retentionDays === undefined ? {} : { keepDays: number(e.retentionDays) }),
     ...(e.operation === undefined ? {} : { op: { M: { id: text(e.operation.id), select: text(JSON.stringify(e.operation.select)) } } }),
   };
 }
@@ -132,7 +147,8 @@ export function experimentFrom(item: Item): Experiment {
     createdAtMs: numberOf(item, "at"),
     ...(startedAtMs === undefined ? {} : { startedAtMs }),
     ...(endedAtMs === undefined ? {} : { endedAtMs }),
-    live: item.live !== undefined,
+    live: maybeTextOf(item, "live")?.startsWith("X#") === true,
+    ...optionsFrom(item),
     ...(operation === undefined
       ? {}
       : { operation: { id: textOf(operation, "id"), select: JSON.parse(textOf(operation, "select")) as RetrySelection } }),
@@ -151,6 +167,38 @@ function budgetFrom(map: Item): Budget {
     ...(tasks === undefined ? {} : { tasks }),
   };
 }
+
+/** What an experiment need not have. */
+function optionsFrom(item: Item): Partial<Experiment> {
+  const draft = maybeTextOf(item, "draft");
+  const derivedFrom = maybeTextOf(item, "derived") as ExperimentId | undefined;
+  const tasksAtOnce = maybeNumberOf(item, "atOnce");
+  const handouts = maybeNumberOf(item, "handouts");
+  const retentionDays = maybeNumberOf(item, "keepDays");
+  return {
+    ...(draft === undefined ? {} : { draft }),
+    ...(derivedFrom === undefined ? {} : { derivedFrom }),
+    ...(item.labels?.M === undefined ? {} : { labels: mapValues(item.labels.M, (v) => v.S ?? "") }),
+    ...(tasksAtOnce === undefined ? {} : { tasksAtOnce }),
+    ...(handouts === undefined ? {} : { handouts }),
+    ...(retentionDays === undefined ? {} : { retentionDays }),
+  };
+}
+
+const mapValues = <A, B>(values: Readonly<Record<string, A>>, to: (value: A) => B): Record<string, B> =>
+  Object.fromEntries(
+    Object.entries(values)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, value]) => [key, to(value)]),
+  );
+
+/** What is left of a deleted experiment: no index has it, no condition of a write but "absent" looks at it. */
+export const tombstoneItem = (id: ExperimentId, untilMs: number): Item => ({
+  ...keyItem(experimentKey(id)),
+  gone: { BOOL: true },
+  ttl: number(Math.ceil(untilMs / 1000)),
+});
+export const isTombstone = (item: Item): boolean => item.gone !== undefined;
 
 export const gateItem = (g: Gate): Item => ({
   ...keyItem(gateKey(g.experiment, g.shard)),

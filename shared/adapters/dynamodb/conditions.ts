@@ -33,6 +33,9 @@ export const present = of("attribute_exists(#pk)");
 // Experiments, gates, sets, segments, leases
 
 export const versionIs = (version: number): Fragment => of("#v = :expectV", { ":expectV": number(version) });
+export const handoutsAre = (handouts: number): Fragment =>
+  handouts === 0 ? of("attribute_not_exists(#handouts)") : of("#handouts = :expectHandouts", { ":expectHandouts": number(handouts) });
+export const addHandout: Fragment = { expression: "ADD #handouts :one", values: { ":one": number(1) } };
 /** T6: nothing is handed out unless the gate says RUNNING, in the generation that the decision was made for. */
 export const gateIsOpen = (generation: number): Fragment =>
   of("#status = :running AND #gen = :gateGen", { ":running": text("RUNNING"), ":gateGen": number(generation) });

@@ -2,9 +2,10 @@
 import { SchedulerError } from "#domain/error.ts";
 import type { InputStore, PinnedInput } from "#ports/input-store.ts";
 import type { DynamoTable } from "./client.ts";
-import { type Item, keyItem, number, numberOf, text, textOf } from "./codec.ts";
+import { type Item, keyItem, keyOf, number, numberOf, text, textOf } from "./codec.ts";
 import * as when from "./conditions.ts";
-import { inputKey } from "./keys.ts";
+import { inputKey, inputPartitions } from "./keys.ts";
+import { readPartition } from "./queries.ts";
 
 export function createDynamoInputStore(table: DynamoTable): InputStore {
   const read: InputStore["read"] = async (experiment, storage, path) => {
@@ -27,6 +28,14 @@ export function createDynamoInputStore(table: DynamoTable): InputStore {
       const pinned = await read(experiment, storage, path); // G2: the item decides, whoever wrote it.
       if (pinned === undefined) throw new SchedulerError("outcome-unknown", "the input may not have been pinned; try again");
       return pinned;
+    },
+    forget: async (experiment) => {
+      for (const pk of inputPartitions(experiment)) {
+        const keys = (await readPartition(table, pk)).map(keyOf);
+        const outcomes = await Promise.all(keys.map((key, index) => table.write({ by: "set", index, kind: "delete", key })));
+        if (outcomes.some((o) => o.kind !== "done"))
+          throw new SchedulerError("unavailable", "not all pinned inputs were forgotten; try again");
+      }
     },
   };
 }

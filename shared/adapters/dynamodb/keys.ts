@@ -3,7 +3,7 @@
  *
  * | item        | pk                   | sk           | index attributes (sparse)      | read by                                     |
  * |-------------|----------------------|--------------|--------------------------------|---------------------------------------------|
- * | experiment  | E#<e>                | META         | live X#<i>; owner, ownerAt     | get; `live`; `owner`, newest first          |
+ * | experiment  | E#<e>                | META         | live X#<i>, D#<i>; owner, ownerAt | get; `live`; `owner`, newest first; a tombstone has none of them, and a ttl |
  * | set         | E#<e>                | S#<sss>      |                                | query of the partition by prefix, in order  |
  * | gate        | E#<e>#G#<k>          | GATE         |                                | get; a partition each, so assigns spread    |
  * | segment     | Q#<e>#<s>#<n>        | SEG          | open <e>                       | get; batch get of a run of numbers; `open`  |
@@ -131,8 +131,11 @@ export const resourceKey = (name: string): ItemKey => ({ pk: RESOURCE_PARTITION,
 
 export function inputKey(experiment: ExperimentId, storage: string, path: string): ItemKey {
   const digest = digestOf(storage, path);
-  return { pk: `IN#${experiment}#${shardOf(digest, INPUT_SHARDS)}`, sk: digest };
+  return { pk: inputPartition(experiment, shardOf(digest, INPUT_SHARDS)), sk: digest };
 }
+const inputPartition = (experiment: ExperimentId, shard: number): string => `IN#${experiment}#${shard}`;
+export const inputPartitions = (experiment: ExperimentId): string[] =>
+  Array.from({ length: INPUT_SHARDS }, (_, shard) => inputPartition(experiment, shard));
 export const answerKey = (user: string, key: string): ItemKey => ({ pk: `AN#${digestOf(user, key)}`, sk: "AN" });
 
 const COST_PREFIX = "CO#";
@@ -144,9 +147,11 @@ export const rateKey = (who: string): ItemKey => ({ pk: `RL#${digestOf(who)}`, s
 const digestOf = (...texts: readonly string[]): string => createHash("sha256").update(JSON.stringify(texts)).digest("hex");
 
 export const liveExperimentShard = (id: ExperimentId): string => `X#${shardOf(id, INDEX_SHARDS)}`;
+/** Ended, and kept for a time. */
+export const keptExperimentShard = (id: ExperimentId): string => `D#${shardOf(id, INDEX_SHARDS)}`;
 export const liveWorkerShard = (k: WorkerKey): string => `W#${shardOf(k.id, INDEX_SHARDS)}`;
 export const roomShard = (k: WorkerKey): string => `R#${shardOf(k.id, INDEX_SHARDS)}`;
-export const shardsOf = (prefix: "X" | "W" | "R"): string[] => Array.from({ length: INDEX_SHARDS }, (_, i) => `${prefix}#${i}`);
+export const shardsOf = (prefix: "X" | "D" | "W" | "R"): string[] => Array.from({ length: INDEX_SHARDS }, (_, i) => `${prefix}#${i}`);
 
 const shardOf = (text: string, shards: number): number => spread(text) % shards;
 

@@ -9,6 +9,8 @@ export const ASSIGN_LEASES_MAX = 10;
 export const SETTLE_LEASES_MAX = 10;
 export const SETS_MAX = 64;
 export const SEGMENTS_READ_MAX = 100;
+/** Items deleted side by side. */
+export const REMOVED_AT_ONCE = 25;
 
 /** Retries after contention or throttling, with full jitter below `BASE * 2^n`, at most `CAP`. */
 export const RETRIES_MAX = 6;

@@ -7,22 +7,24 @@
  */
 import { addCapacity, NO_CAPACITY } from "#domain/capacity.ts";
 import { assert, SchedulerError } from "#domain/error.ts";
-import { type Experiment, type Gate, ownerPlace, placedIn } from "#domain/experiment.ts";
-import type { ProjectId, UserId } from "#domain/id.ts";
+import { type Experiment, type Gate, isKeptForATime, ownerPlace, placedIn } from "#domain/experiment.ts";
+import type { ExperimentId, ProjectId, UserId } from "#domain/id.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
 import { type SegmentKey, segmentName } from "#domain/segment.ts";
 import { workerName } from "#domain/worker.ts";
-import type {
-  Assign,
-  GateCheck,
-  LeaseWrite,
-  Page,
-  SegmentWrite,
-  SetSums,
-  Settle,
-  TaskStore,
-  Turn,
-  WriteOutcome,
+import {
+  type Assign,
+  type GateCheck,
+  type LeaseWrite,
+  type Page,
+  type Refuser,
+  type SegmentWrite,
+  type SetSums,
+  type Settle,
+  type TaskStore,
+  TOMBSTONE_MS,
+  type Turn,
+  type WriteOutcome,
 } from "#ports/task-store.ts";
 import type { DynamoTable, Write } from "./client.ts";
 import {
@@ -31,6 +33,7 @@ import {
   gateFrom,
   gateItem,
   type Item,
+  isTombstone,
   keyItem,
   keyOf,
   leaseFrom,
@@ -42,6 +45,7 @@ import {
   setItem,
   text,
   textOf,
+  tombstoneItem,
 } from "./codec.ts";
 import * as when from "./conditions.ts";
 import { keysOfShard, queryIndex, queryPartition, readPartition, readThrough } from "./queries.ts";
@@ -49,6 +53,7 @@ import {
   epochOf,
   experimentKey,
   gateKey,
+  type ItemKey,
   LEASE_PREFIX,
   leaseKey,
   PROJECT_PLACE_PREFIX,
@@ -73,7 +78,10 @@ export function createDynamoTaskStore(table: DynamoTable): TaskStore {
   };
   return {
     createExperiment: (experiment, sets) => table.transact(creation(experiment, sets)),
-    readExperiment: async (id) => mapped(await table.get(experimentKey(id)), experimentFrom),
+    readExperiment: async (id) => {
+      const item = await table.get(experimentKey(id));
+      return item === undefined || isTombstone(item) ? undefined : experimentFrom(item);
+    },
     readGate: async (id, shard) => mapped(await table.get(gateKey(id, shard)), gateFrom),
     readSets: async (id) => (await readPartition(table, experimentKey(id).pk, SET_PREFIX)).map(setFrom),
     readSegment: async (key) => mapped(await table.get(segmentKey(key)), segmentFrom),
@@ -106,15 +114,61 @@ export function createDynamoTaskStore(table: DynamoTable): TaskStore {
       return kind === "refused" ? { kind, by: write.by, index: write.index } : { kind };
     },
 
+    removeSegment: (key) => removeSegment(table, key),
+    removeSet: ({ experiment, ordinal }) => remove(table, [setKey(experiment, ordinal)], "set"),
+    removeExperiment: (experiment) => transact(removal(experiment, table.clock.now())),
+
     openSegments: async (id, limit) => (await keysOfShard(table, { index: "open", shard: id, limit })).map((k) => segmentOf(k.pk)),
-    liveExperiments: (limit, { status, from } = {}) => {
-      const accept = (e: Experiment) => e.live && (status === undefined || e.status === status);
-      const start = from === undefined ? {} : { from: experimentKey(from).pk };
-      return readThrough(table, { index: "live", shards: shardsOf("X"), limit, ...start, read: experimentFrom, accept });
-    },
+    liveExperiments: (limit, { status, from } = {}) =>
+      experimentsOf(table, { prefix: "X", limit, from, accept: (e) => e.live && (status === undefined || e.status === status) }),
+    keptExperiments: (limit, from) => experimentsOf(table, { prefix: "D", limit, from, accept: isKeptForATime }),
     listProject: (project, options) => listProject(table, project, options),
     listExperiments: (owner, options) => listExperiments(table, owner, options),
   };
+}
+
+interface LiveIndexRead {
+  readonly prefix: "X" | "D";
+  readonly limit: number;
+  readonly from: ExperimentId | undefined;
+  readonly accept: (e: Experiment) => boolean;
+}
+
+async function experimentsOf(table: DynamoTable, { prefix, limit, from, accept }: LiveIndexRead): Promise<Experiment[]> {
+  const start = from === undefined ? {} : { from: experimentKey(from).pk };
+  const read = (item: Item) => (isTombstone(item) ? undefined : experimentFrom(item));
+  const found = await readThrough(table, {
+    ...{ index: "live", shards: shardsOf(prefix), limit, ...start, read },
+    accept: (e) => e !== undefined && accept(e),
+  });
+  return found.filter((e) => e !== undefined);
+}
+
+/** Each item by itself; `unknown` when one is: the caller comes again. */
+async function remove(table: DynamoTable, keys: readonly ItemKey[], by: Refuser): Promise<WriteOutcome> {
+  const outcomes = await Promise.all(keys.map((key, index) => table.write({ by, index, kind: "delete", key })));
+  return outcomes.every((o) => o.kind === "done") ? { kind: "done" } : { kind: "unknown" };
+}
+
+/** Leases page by page, then the segment: while it is there, so may be some of them. */
+async function removeSegment(table: DynamoTable, key: SegmentKey): Promise<WriteOutcome> {
+  for (;;) {
+    const page = { pk: segmentKey(key).pk, prefix: LEASE_PREFIX, limit: limits.REMOVED_AT_ONCE };
+    const { items, last } = await queryPartition(table, page);
+    const outcome = await remove(table, items.map(keyOf), "lease");
+    if (outcome.kind !== "done") return outcome;
+    if (last === undefined) return remove(table, [segmentKey(key)], "segment");
+  }
+}
+
+function removal(e: Experiment, nowMs: number): Write[] {
+  return [
+    { by: "experiment", index: 0, kind: "put", item: tombstoneItem(e.id, nowMs + TOMBSTONE_MS), condition: when.versionIs(e.version) },
+    ...gatesOf(e).map((g, index): Write => ({ by: "gate", index, kind: "delete", key: gateKey(g.experiment, g.shard) })),
+    ...(e.project === undefined
+      ? []
+      : [{ by: "project", index: 0, kind: "delete", key: projectPlaceKey(e.project, ownerPlace(e)) } as const]),
+  ];
 }
 
 function mapped<A, B>(value: A | undefined, to: (value: A) => B): B | undefined {
@@ -165,6 +219,7 @@ function assignment(change: Assign): Write[] {
   }
   return [
     gateIsOpen(change.gate),
+    ...turnstile(change),
     ...segmentWrite(segment),
     ...leases.map((lease, index): Write => ({ by: "lease", index, kind: "put", item: leaseItem(lease), condition: when.absent })),
     ...leases.map(
@@ -178,6 +233,13 @@ function assignment(change: Assign): Write[] {
       }),
     ),
   ];
+}
+
+/** Assignments of a limited experiment come one after the other. */
+function turnstile({ gate, turnstile: expect }: Assign): Write[] {
+  if (expect === undefined) return [];
+  const condition = when.allOf(when.versionIs(expect.version), when.handoutsAre(expect.handouts));
+  return [{ by: "experiment", index: 0, kind: "update", key: experimentKey(gate.experiment), update: when.addHandout, condition }];
 }
 
 function settlement({ leases, segment, sums }: Settle): Write[] {
@@ -290,7 +352,7 @@ async function listProject(
   const { items, last } = await queryPartition(table, { pk, prefix: PROJECT_PLACE_PREFIX, limit, falling: true, ...start });
   const placeOf = (item: Item): string => textOf(item, "sk").slice(PROJECT_PLACE_PREFIX.length);
   const ids = items.map((item) => placedIn(placeOf(item))).filter((id) => id !== undefined);
-  const found = (await table.getAll(ids.map(experimentKey))).map(experimentFrom);
+  const found = (await table.getAll(ids.map(experimentKey))).filter((item) => !isTombstone(item)).map(experimentFrom);
   return { items: found, ...(last === undefined ? {} : { cursor: placeOf(last) }) };
 }
 
@@ -308,6 +370,6 @@ async function listExperiments(
       : { start: { ...keyItem(experimentKey(from)), owner: text(owner), ownerAt: text(cursor) } };
   const { items, last } = await queryIndex(table, { index: "owner", shard: owner, limit, newestFirst: true, ...start });
   const found = await table.getAll(items.map(keyOf));
-  const page = { items: found.map(experimentFrom) };
+  const page = { items: found.filter((item) => !isTombstone(item)).map(experimentFrom) };
   return last === undefined ? page : { ...page, cursor: textOf(last, "ownerAt") };
 }

@@ -15,5 +15,8 @@ export function createMemoryInputStore(): InputStore {
       pinned.set(key, first);
       return { ...first };
     },
+    forget: async (experiment) => {
+      for (const key of pinned.keys()) if ((JSON.parse(key) as string[])[0] === experiment) pinned.delete(key);
+    },
   };
 }

@@ -32,6 +32,8 @@ export interface StoredToken extends JoinToken {
 /** Keys: experiment id; `<experiment>/<shard>`; `<experiment>/<ordinal>`; segmentName; leaseName; worker id; workerName; hash; gateway id. */
 export interface MemoryTable {
   readonly experiments: Map<string, Experiment>;
+  /** Of experiments that were deleted. */
+  readonly tombstones: Set<string>;
   readonly gates: Map<string, Gate>;
   readonly sets: Map<string, TaskSet>;
   readonly segments: Map<string, Segment>;
@@ -48,6 +50,7 @@ export interface MemoryTable {
 export function createMemoryTable(): MemoryTable {
   const table = {
     experiments: new Map<string, Experiment>(),
+    tombstones: new Set<string>(),
     gates: new Map<string, Gate>(),
     sets: new Map<string, TaskSet>(),
     segments: new Map<string, Segment>(),
@@ -96,6 +99,7 @@ export function sorted<T>(map: ReadonlyMap<string, T>): T[] {
 export const copyExperiment = (e: Experiment): Experiment => ({
   ...e,
   ...(e.budget === undefined ? {} : { budget: { ...e.budget } }),
+  ...(e.labels === undefined ? {} : { labels: { ...e.labels } }),
   ...(e.operation === undefined ? {} : { operation: { id: e.operation.id, select: { ...e.operation.select } } }),
 });
 

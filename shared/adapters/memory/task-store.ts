@@ -4,12 +4,23 @@
  */
 import { addCapacity, fitsCapacity, minusCapacity, NO_CAPACITY } from "#domain/capacity.ts";
 import { assert, SchedulerError } from "#domain/error.ts";
-import { type Experiment, ownerPlace, placedIn } from "#domain/experiment.ts";
+import { type Experiment, isKeptForATime, ownerPlace, placedIn } from "#domain/experiment.ts";
 import type { ExperimentId } from "#domain/id.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
 import { isOpen, type SegmentKey, segmentName } from "#domain/segment.ts";
 import { WORKER_LEASES_MAX, workerName } from "#domain/worker.ts";
-import type { Assign, GateCheck, LeaseWrite, Page, SegmentWrite, SetSums, Settle, TaskStore, Turn } from "#ports/task-store.ts";
+import type {
+  Assign,
+  GateCheck,
+  LeaseWrite,
+  Page,
+  SegmentWrite,
+  SetSums,
+  Settle,
+  TaskStore,
+  Turn,
+  WriteOutcome,
+} from "#ports/task-store.ts";
 import { copyExperiment, copyLease, copySegment, type MemoryTable, type Operation, sorted, transact } from "./table.ts";
 
 const SETS_MAX = 64;
@@ -50,15 +61,51 @@ export function createMemoryTaskStore(table: MemoryTable): TaskStore {
     },
     reopenSet: async (set, generation) => transact([setReopening(table, set, generation)]),
 
-    openSegments: async (id, limit) => openSegments(table, id, limit),
-    liveExperiments: async (limit, { status, from = "" } = {}) => {
-      const live = [...table.experiments.values()].filter((e) => e.live && (status === undefined || e.status === status));
-      live.sort((a, b) => (a.id < b.id ? -1 : 1));
-      return [...live.filter((e) => e.id >= from), ...live.filter((e) => e.id < from)].slice(0, limit).map(copyExperiment);
+    removeSegment: async (key) => removeSegment(table, key),
+    removeSet: async ({ experiment, ordinal }) => {
+      table.sets.delete(`${experiment}/${ordinal}`);
+      return { kind: "done" };
     },
+    removeExperiment: async (experiment) => transact(removal(table, experiment)),
+
+    openSegments: async (id, limit) => openSegments(table, id, limit),
+    liveExperiments: async (limit, { status, from } = {}) => {
+      const live = [...table.experiments.values()].filter((e) => e.live && (status === undefined || e.status === status));
+      return inTurnFrom(live, from, limit);
+    },
+    keptExperiments: async (limit, from) => inTurnFrom([...table.experiments.values()].filter(isKeptForATime), from, limit),
     listProject: async (project, options) => listExperiments(table, (e) => e.project === project, options),
     listExperiments: async (owner, options) => listExperiments(table, (e) => e.owner === owner, options),
   };
+}
+
+function inTurnFrom(found: readonly Experiment[], from: ExperimentId | undefined, limit: number): Experiment[] {
+  const ordered = [...found].sort((a, b) => (a.id < b.id ? -1 : 1));
+  const isBefore = (e: Experiment): boolean => from !== undefined && e.id < from;
+  return [...ordered.filter((e) => !isBefore(e)), ...ordered.filter(isBefore)].slice(0, limit).map(copyExperiment);
+}
+
+function removeSegment(table: MemoryTable, key: SegmentKey): WriteOutcome {
+  const name = segmentName(key);
+  for (const [lease, { key: of }] of table.leases) if (segmentName(of) === name) table.leases.delete(lease);
+  table.segments.delete(name);
+  return { kind: "done" };
+}
+
+/** The tombstone stays. */
+function removal(table: MemoryTable, { id, version, gates }: Experiment): Operation[] {
+  return [
+    {
+      by: "experiment",
+      index: 0,
+      check: () => table.experiments.get(id)?.version === version,
+      effect: () => {
+        table.experiments.delete(id);
+        table.tombstones.add(id);
+        for (let shard = 0; shard < gates; shard++) table.gates.delete(`${id}/${shard}`);
+      },
+    },
+  ];
 }
 
 function mapped<T>(value: T | undefined, copy: (value: T) => T): T | undefined {
@@ -75,7 +122,10 @@ function creation(table: MemoryTable, experiment: Experiment, sets: Parameters<T
     effect,
   });
   return [
-    absent("experiment", 0, table.experiments, id, () => table.experiments.set(id, copyExperiment(experiment))),
+    {
+      ...absent("experiment", 0, table.experiments, id, () => table.experiments.set(id, copyExperiment(experiment))),
+      check: () => !table.experiments.has(id) && !table.tombstones.has(id),
+    },
     ...Array.from({ length: experiment.gates }, (_, shard) =>
       absent("gate", shard, table.gates, `${id}/${shard}`, () =>
         table.gates.set(`${id}/${shard}`, { experiment: id, shard, status, generation }),
@@ -119,6 +169,7 @@ function assignment(table: MemoryTable, change: Assign): Operation[] {
   }
   return [
     gateIsOpen(table, change.gate),
+    ...turnstile(table, change),
     ...segmentWrite(table, segment),
     ...leases.map((lease, index): Operation => {
       const key = leaseName(lease.key);
@@ -126,6 +177,15 @@ function assignment(table: MemoryTable, change: Assign): Operation[] {
     }),
     ...leases.map((lease, index) => reservation(table, lease, sessions[index] as number, index)),
   ];
+}
+
+/** Assignments of a limited experiment come one after the other. */
+function turnstile(table: MemoryTable, { gate, turnstile: expect }: Assign): Operation[] {
+  if (expect === undefined) return [];
+  const e = table.experiments.get(gate.experiment);
+  const check = () => e?.version === expect.version && (e.handouts ?? 0) === expect.handouts;
+  const effect = () => e !== undefined && table.experiments.set(e.id, { ...e, handouts: expect.handouts + 1 });
+  return [{ by: "experiment", index: 0, check, effect }];
 }
 
 /** W1: only a READY worker in its session. W2: what is handed out never exceeds what it registered. */

@@ -1,11 +1,15 @@
 /** Experiments, their tasks and outputs. */
 import { EXPERIMENT_FILE, type Route } from "#api/route.ts";
 import {
+  deletionAnswer,
+  derivation,
   experimentEdit,
   experimentPage,
   experimentSummary,
   experimentView,
+  keptFile,
   outputPage,
+  retentionDays,
   retryChoice,
   taskDetail,
   taskPage,
@@ -24,6 +28,7 @@ const ofTask = ofExperiment.extend({ set: name, number });
 
 const projectNamed = z.string().min(1).max(64);
 
+const submit = z.enum(["true", "false"]).default("false");
 const view = { on: "experiment", can: "view" } as const;
 const edit = { on: "experiment", can: "edit" } as const;
 
@@ -47,8 +52,9 @@ export const experimentRoutes = {
     permission: "authenticated",
     scope: "submit",
     query: z.strictObject({
-      submit: z.enum(["true", "false"]).default("false"),
+      submit,
       project: projectNamed.exactOptional().describe("Instead of the one that the file names: id, or name among your own"),
+      retentionDays: z.coerce.number().pipe(retentionDays).exactOptional(),
     }),
     body: EXPERIMENT_FILE,
     success: { status: 201, json: experimentSummary },
@@ -75,6 +81,38 @@ export const experimentRoutes = {
     success: { status: 200, json: experimentView },
     errors: [],
     idempotent: false,
+  },
+  deleteExperiment: {
+    method: "DELETE",
+    path: "/v1/experiments/{id}",
+    summary: "Delete an experiment that has ended or was never started, with its results and outputs. A no-op when it is gone",
+    permission: edit,
+    params: ofExperiment,
+    success: { status: 200, json: deletionAnswer },
+    errors: ["conflict", "outcome-unknown"],
+    idempotent: false,
+  },
+  getExperimentFile: {
+    method: "GET",
+    path: "/v1/experiments/{id}/file",
+    summary: "The file that it was made from, with the values that replaced those of the file; POST /v1/experiments takes it as it is",
+    permission: view,
+    params: ofExperiment,
+    success: { status: 200, json: keptFile },
+    errors: ["too-large"],
+    idempotent: false,
+  },
+  deriveExperiment: {
+    method: "POST",
+    path: "/v1/experiments/{id}/derive",
+    summary: "Create a new experiment from the file of this one with other values; it belongs to you. With submit=true it is started too",
+    permission: view,
+    params: ofExperiment,
+    query: z.strictObject({ submit }),
+    body: derivation,
+    success: { status: 201, json: experimentSummary },
+    errors: ["conflict", "too-large", "outcome-unknown"],
+    idempotent: true,
   },
   submitExperiment: {
     method: "POST",
@@ -130,7 +168,7 @@ export const experimentRoutes = {
   editExperiment: {
     method: "POST",
     path: "/v1/experiments/{id}/edit",
-    summary: "Change priority, weight or budget while it runs",
+    summary: "Change priority, weight, budget and limits while it runs; labels and retention at any time",
     permission: edit,
     params: ofExperiment,
     body: experimentEdit,

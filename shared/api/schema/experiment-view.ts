@@ -4,6 +4,7 @@ import { BACK_CAUSES } from "#domain/lease.ts";
 import { FAILURE_CAUSES } from "#domain/plan.ts";
 import type { InputFile, OutputFile, TaskResult, Usage } from "#domain/result.ts";
 import { TASK_STATES, type TaskState } from "#domain/task.ts";
+import { overrides, workflowOptions } from "#api/route.ts";
 import * as z from "zod";
 import { budget, budgetView } from "./budget.ts";
 import { count, idOf, instantMs, pageOf } from "./identity.ts";
@@ -26,6 +27,19 @@ export const experimentSummary = z.object({
 });
 export type ExperimentSummary = z.output<typeof experimentSummary>;
 
+const RETENTION_DAYS_MAX = 3_650;
+export const retentionDays = z.int().min(1).max(RETENTION_DAYS_MAX);
+const TASKS_AT_ONCE_MAX = 1_000_000;
+const LABELS_MAX = 64;
+const LABEL_CHARACTERS_MAX = 256;
+const labels = z
+  .record(z.string().min(1).max(LABEL_CHARACTERS_MAX), z.string().max(LABEL_CHARACTERS_MAX))
+  .refine((all) => Object.keys(all).length <= LABELS_MAX, `holds more than ${LABELS_MAX} labels`);
+
+export const derivation = z.strictObject({ set: overrides, ...workflowOptions });
+export const keptFile = z.object({ file: z.string(), set: z.record(z.string(), z.string()), ...workflowOptions });
+export const deletionAnswer = z.object({ id: idOf("experiment"), status: z.literal("DELETING").describe("Gone, or on its way") });
+
 const setProgress = z.object({
   set: z.string(),
   total: count,
@@ -40,6 +54,15 @@ export const experimentEdit = z
     priority: z.int().min(-PRIORITY_MAX).max(PRIORITY_MAX).exactOptional().describe("Larger first among your own experiments"),
     weight: z.int().min(1).max(WEIGHT_MAX).exactOptional().describe("Share against other experiments"),
     budget: budget.nullable().exactOptional().describe("Replaces the budget; null takes it away"),
+    tasksAtOnce: z
+      .int()
+      .min(1)
+      .max(TASKS_AT_ONCE_MAX)
+      .nullable()
+      .exactOptional()
+      .describe("Tasks that workers hold at once; null: no limit"),
+    retentionDays: retentionDays.nullable().exactOptional().describe("Deleted so many days after its end; null: never"),
+    labels: labels.exactOptional().describe("All of its labels from now on"),
   })
   .refine((change) => Object.keys(change).length > 0, "names nothing to change");
 
@@ -56,6 +79,9 @@ export const retryChoice = z
 
 export const experimentView = experimentSummary.extend({
   labels: z.record(z.string(), z.string()),
+  derivedFrom: idOf("experiment").exactOptional().describe("What it was made from"),
+  tasksAtOnce: count.exactOptional(),
+  retentionDays: count.exactOptional(),
   sets: z.array(setProgress).readonly(),
   budget: budgetView.exactOptional(),
 });

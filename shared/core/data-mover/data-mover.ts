@@ -5,6 +5,7 @@ import { taskBindings, type TaskReference } from "#domain/expansion.ts";
 import type { ExperimentId } from "#domain/id.ts";
 import { members, SEGMENT_TASKS } from "#domain/index-set.ts";
 import type { Lease } from "#domain/lease.ts";
+import { outputKey } from "#domain/object-owner.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { OutputFile } from "#domain/result.ts";
 import { locate } from "#domain/segment.ts";
@@ -32,6 +33,8 @@ const FOLDER_ENTRIES_MAX = 10_000;
 const READ_TRIES = 3;
 
 const contentKey = (sha256: string): string => `c/${sha256}`;
+/** Where the content of a committed output is that is not in its result object. */
+const contentOf = ({ object, sha256 }: Pick<OutputFile, "object" | "sha256">): string => object ?? contentKey(sha256);
 
 interface DataMoverDeps {
   readonly tasks: TaskStore;
@@ -124,14 +127,18 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
   }
 
   /** What was kept inside a result becomes an object where it is too large for a message. */
-  async function fromOutput(output: OutputFile, path: string, inlineMax: number): Promise<StagedFile> {
+  /** For the time that the lease is open: then it is an orphan under the lease's name, and swept. */
+  async function putFor(lease: Lease, bytes: Uint8Array, sha256: string): Promise<string> {
+    const key = outputKey(lease.key, sha256);
+    await deps.objects.putIfAbsent(key, bytes);
+    return deps.objects.signGet(key, expiresAtMs());
+  }
+
+  async function fromOutput(lease: Lease, output: OutputFile, path: string, inlineMax: number): Promise<StagedFile> {
     const { sha256, bytes } = output;
-    if (output.inline !== undefined) {
-      const inline = Buffer.from(output.inline, "base64");
-      if (bytes <= inlineMax) return { path, sha256, bytes, inline };
-      await deps.objects.putIfAbsent(contentKey(sha256), inline);
-    }
-    return { path, sha256, bytes, url: await deps.objects.signGet(contentKey(sha256), expiresAtMs()) };
+    if (output.inline === undefined) return { path, sha256, bytes, url: await deps.objects.signGet(contentOf(output), expiresAtMs()) };
+    const inline = Buffer.from(output.inline, "base64");
+    return bytes <= inlineMax ? { path, sha256, bytes, inline } : { path, sha256, bytes, url: await putFor(lease, inline, sha256) };
   }
 
   async function outputsOf(
@@ -162,13 +169,13 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
     const place = (number: number, file: OutputFile) =>
       r.kind === "one" ? baseName(file.path) : `${String(number).padStart(width, "0")}/${baseName(file.path)}`;
     const files = await Promise.all(
-      found.map(({ number, file }) => fromOutput(file, place(number, file), r.kind === "one" ? inlineMax : FILES_BYTES_MAX)),
+      found.map(({ number, file }) => fromOutput(lease, file, place(number, file), r.kind === "one" ? inlineMax : FILES_BYTES_MAX)),
     );
-    return { name: r.name, many: r.kind === "all", ...(await listed(files, FILES_BYTES_MAX)) };
+    return { name: r.name, many: r.kind === "all", ...(await listed(lease, files, FILES_BYTES_MAX)) };
   }
 
   /** As they are while they are few and small, else as a listing: an assignment is one message. */
-  async function listed(files: readonly StagedFile[], bytesMax: number): Promise<StagedFiles> {
+  async function listed(lease: Lease, files: readonly StagedFile[], bytesMax: number): Promise<StagedFiles> {
     const bytes = files.reduce((sum, f) => sum + FILE_FRAME_BYTES + f.path.length + (f.url?.length ?? 0) + (f.inline?.length ?? 0), 0);
     if (files.length <= FILES_IN_MESSAGE_MAX && bytes <= bytesMax) return { files };
     const listing = Buffer.from(
@@ -183,8 +190,7 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
       ),
     );
     const sha256 = sha256Of(listing);
-    await deps.objects.putIfAbsent(contentKey(sha256), listing);
-    return { files: [], listing: { url: await deps.objects.signGet(contentKey(sha256), expiresAtMs()), sha256 } };
+    return { files: [], listing: { url: await putFor(lease, listing, sha256), sha256 } };
   }
 
   /** Files of one task of a workflow, under their names. `committed` gives the outputs of a task by path. */
@@ -205,7 +211,7 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
       }
       const output = (await committed(from)).get(path);
       if (output === undefined) throw new SchedulerError("integrity", `task ${from.task} of set ${from.set} has no committed file ${path}`);
-      files.push(await fromOutput(output, path, FILES_BYTES_MAX));
+      files.push(await fromOutput(lease, output, path, FILES_BYTES_MAX));
     }
     return files;
   }
@@ -264,7 +270,7 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
         ),
       ]);
       const files = taskFiles(plan, lease.key.set, number);
-      const own = files === undefined ? { files: [] } : await listed(await ownFiles(lease, plan, files, committed), bytesMax);
+      const own = files === undefined ? { files: [] } : await listed(lease, await ownFiles(lease, plan, files, committed), bytesMax);
       return { index, number, parameters: bindings.texts, inputs, own, outputFiles: files?.outputs ?? [] };
     });
     return { plan, planHash, set, assets, tasks: await Promise.all(staged) };
@@ -279,11 +285,12 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
         return (async function* () {
           yield Buffer.from(inline, "base64");
         })();
-      const content = await deps.objects.getStream(contentKey(output.sha256));
+      const content = await deps.objects.getStream(contentOf(output));
       if (content === undefined) throw new SchedulerError("integrity", `the content of ${output.path} is missing`);
       return content;
     },
-    signUploads: (files) => Promise.all(files.map((f) => deps.objects.signPut(contentKey(f.sha256), f, expiresAtMs()))),
+    signUploads: (lease, files) => Promise.all(files.map((f) => deps.objects.signPut(outputKey(lease, f.sha256), f, expiresAtMs()))),
+    signDownload: (output, untilMs) => deps.objects.signGet(contentOf(output), untilMs),
   };
 }
 

@@ -8,7 +8,7 @@
 import type { OutputFile } from "#domain/result.ts";
 import type { ExperimentId } from "#domain/id.ts";
 import type { IndexSet } from "#domain/index-set.ts";
-import type { Lease } from "#domain/lease.ts";
+import type { Lease, LeaseKey } from "#domain/lease.ts";
 import type { PinnedInput } from "#ports/input-store.ts";
 import type { Plan, PlanSet } from "#domain/plan.ts";
 
@@ -62,5 +62,8 @@ export interface DataMover {
   bringIn(experiment: ExperimentId, storage: string, path: string): Promise<PinnedInput>;
   /** The content of a committed output. */
   open(output: OutputFile): Promise<AsyncIterable<Uint8Array>>;
-  signUploads(files: readonly { readonly sha256: string; readonly bytes: number }[]): Promise<readonly string[]>;
+  /** Where a worker puts outputs of the lease. */
+  signUploads(lease: LeaseKey, files: readonly { readonly sha256: string; readonly bytes: number }[]): Promise<readonly string[]>;
+  /** A URL of an output's content, if it is not in the result object. */
+  signDownload(output: Pick<OutputFile, "object" | "sha256">, untilMs: number): Promise<string>;
 }

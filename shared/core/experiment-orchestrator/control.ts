@@ -6,12 +6,17 @@ import { type ExperimentId, ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
 import { encodePlan } from "#domain/plan-encoding.ts";
 import { segmentsFor } from "#domain/segment.ts";
-import { PLAN_BYTES_MAX, planKey, type TaskScheduler } from "#core/task-scheduler/index.ts";
-import type { ExperimentOrchestrator, RetryChoice } from "./index.ts";
+import { draftKey, makeDraft } from "#domain/object-owner.ts";
+import { PLAN_BYTES_MAX, type TaskScheduler } from "#core/task-scheduler/index.ts";
+import type { WriteOutcome } from "#ports/task-store.ts";
+import type { ExperimentEdit, ExperimentFile, ExperimentOrchestrator, RetryChoice } from "./index.ts";
 import { findExperiment, ordinalOf } from "./look.ts";
+import { FILE_BYTES_MAX } from "./limits.ts";
 import type { OrchestratorDeps } from "./orchestrator.ts";
 
-type Controls = "create" | "submit" | "cancel" | "pause" | "resume" | "retry" | "edit" | "resubmit";
+const DRAFT_RANDOM_BYTES = 8;
+
+type Controls = "create" | "submit" | "cancel" | "pause" | "resume" | "retry" | "edit" | "resubmit" | "remove" | "file";
 
 export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrator, Controls> {
   /** A hint that is lost costs time until the timer, never the change. */
@@ -25,7 +30,8 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
     return report.experiment;
   }
 
-  const create: ExperimentOrchestrator["create"] = async ({ owner, project, plan, priority, budget, id }) => {
+  const create: ExperimentOrchestrator["create"] = async ({ owner, project, plan, priority, budget, ...more }) => {
+    const { file, derivedFrom, retentionDays } = more;
     const bytes = encodePlan(plan);
     if (bytes.length > PLAN_BYTES_MAX)
       throw new SchedulerError(
@@ -33,10 +39,14 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
         `the plan has ${bytes.length} bytes, at most ${PLAN_BYTES_MAX}: make several experiments of it`,
       );
     const planHash = createHash("sha256").update(bytes).digest("hex");
-    await deps.objects.putIfAbsent(planKey(planHash), bytes);
+    const id = more.id ?? makeId("experiment", deps.clock.now(), deps.random.bytes(ID_RANDOM_BYTES));
+    // Each attempt has a draft of its own: what one leaves behind is in nobody's way, and swept.
+    const draft = makeDraft(deps.clock.now(), deps.random.bytes(DRAFT_RANDOM_BYTES));
+    await deps.objects.putIfAbsent(draftKey(id, draft, "plan"), bytes);
+    if (file !== undefined) await deps.objects.putIfAbsent(draftKey(id, draft, "file"), Buffer.from(JSON.stringify(file)));
     const segments = plan.sets.map((s) => segmentsFor(s.count));
     const experiment: Experiment = {
-      id: id ?? makeId("experiment", deps.clock.now(), deps.random.bytes(ID_RANDOM_BYTES)),
+      id,
       owner,
       ...(project === undefined ? {} : { project }),
       name: plan.name,
@@ -51,6 +61,9 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
       ...(budget === undefined ? {} : { budget }),
       createdAtMs: deps.clock.now(),
       live: false,
+      draft,
+      ...(derivedFrom === undefined ? {} : { derivedFrom }),
+      ...(retentionDays === undefined ? {} : { retentionDays }),
     };
     const sets = plan.sets.map(
       (s, ordinal): TaskSet => ({
@@ -70,9 +83,7 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
     const outcome = await deps.tasks.createExperiment(experiment, sets);
     const stored = outcome.kind === "done" ? experiment : await deps.tasks.readExperiment(experiment.id);
     if (stored !== undefined) return stored;
-    if (outcome.kind === "refused" && outcome.by === "project")
-      throw new SchedulerError("conflict", "the project was archived or deleted: it takes no new experiments");
-    throw new SchedulerError("unavailable", "the experiment could not be stored; try again");
+    throw notCreated(id, outcome);
   };
 
   return {
@@ -107,15 +118,56 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
       return only(report.experiment, ["RETRYING", "RUNNING", "COMPLETED"], "retry it");
     },
     async edit(id, change) {
-      const e = await turned(id, { from: ["CREATED", "RUNNING", "PAUSED", "RETRYING"], change: () => change });
-      if (isTerminal(e.status)) throw new SchedulerError("conflict", `${id} is ${e.status}: it has ended, nothing is left to edit`);
+      const { labels, retentionDays, ...scheduling } = change;
+      const states = ["CREATED", "RUNNING", "PAUSED", "RETRYING"] as const;
+      const always = Object.keys(scheduling).length === 0 ? (["COMPLETED", "FAILED", "CANCELED"] as const) : [];
+      const e = await turned(id, { from: [...states, ...always], change: (now) => edited(now, change) });
+      if (e.status === "DELETING" || (isTerminal(e.status) && always.length === 0))
+        throw new SchedulerError(
+          "conflict",
+          `${id} is ${e.status}: only labels and retention of an experiment that has ended can be edited`,
+        );
       return e;
     },
     async resubmit(id, { owner, project, as }) {
-      const [{ priority, budget }, { plan }] = await Promise.all([findExperiment(deps, id), deps.plans.of(id)]);
-      return create({ owner, project, plan, priority, budget, id: as });
+      const [{ priority, budget, retentionDays }, { plan }] = await Promise.all([findExperiment(deps, id), deps.plans.of(id)]);
+      const kept = await fileOf(deps, id);
+      const file = kept === undefined ? {} : { file: kept };
+      return create({ owner, project, plan, priority, budget, id: as, derivedFrom: id, retentionDays, ...file });
+    },
+    async remove(id) {
+      const report = await deps.scheduler.control.startDeletion(id);
+      if (report.kind === "undecided") throw unclear();
+      const e = report.experiment;
+      if (e === undefined || e.status === "DELETING") return hint(id);
+      const advice = e.status === "CANCELED" ? "workers still hold tasks of it; try again in a moment" : "cancel it first";
+      throw new SchedulerError("conflict", `${id} is ${e.status}: can't delete it, ${advice}`);
+    },
+    async file(id) {
+      const found = await fileOf(deps, id);
+      if (found === undefined) throw new SchedulerError("not-found", `the file of ${id} was not kept`);
+      return found;
     },
   };
+}
+
+/** The whole post-image: a turn keeps what it is not told to change. */
+function edited(now: Experiment, { tasksAtOnce, retentionDays, ...rest }: ExperimentEdit): Partial<Experiment> {
+  const limit = <K extends "tasksAtOnce" | "retentionDays">(name: K, value: number | null | undefined) =>
+    value === undefined ? { [name]: now[name] } : { [name]: value ?? undefined };
+  return { ...rest, ...limit("tasksAtOnce", tasksAtOnce), ...limit("retentionDays", retentionDays) };
+}
+
+async function fileOf(deps: OrchestratorDeps, id: ExperimentId): Promise<ExperimentFile | undefined> {
+  const { draft } = await findExperiment(deps, id);
+  const bytes = draft === undefined ? undefined : await deps.objects.get(draftKey(id, draft, "file"), FILE_BYTES_MAX);
+  return bytes === undefined ? undefined : (JSON.parse(Buffer.from(bytes).toString("utf8")) as ExperimentFile);
+}
+
+function notCreated(id: ExperimentId, outcome: WriteOutcome): SchedulerError {
+  if (outcome.kind !== "refused") return new SchedulerError("unavailable", "the experiment could not be stored; try again");
+  if (outcome.by === "project") return new SchedulerError("conflict", "the project was archived or deleted: it takes no new experiments");
+  return new SchedulerError("conflict", `${id} was deleted; create it under another idempotency key`);
 }
 
 const unclear = () => new SchedulerError("unavailable", "the store did not answer clearly; try again");

@@ -40,6 +40,9 @@ export interface ExperimentView {
   readonly startedAtMs?: number;
   readonly endedAtMs?: number;
   readonly tasks: number;
+  readonly derivedFrom?: ExperimentId;
+  readonly tasksAtOnce?: number;
+  readonly retentionDays?: number;
   readonly sets: readonly SetProgress[];
   /** There when it has one. */
   readonly budget?: BudgetView;
@@ -89,6 +92,26 @@ export interface OutputView {
   readonly sha256: string;
 }
 
+/** `null` takes a limit away. */
+export interface ExperimentEdit {
+  readonly priority?: number;
+  readonly weight?: number;
+  /** Replaces the budget; without any limit: takes it away. */
+  readonly budget?: Budget;
+  readonly tasksAtOnce?: number | null;
+  readonly retentionDays?: number | null;
+  readonly labels?: Readonly<Record<string, string>>;
+}
+
+/** The text as its author gave it, and what replaced values of it. */
+export interface ExperimentFile {
+  readonly file: string;
+  readonly set: Readonly<Record<string, string>>;
+  /** Of a workflow. */
+  readonly simulateWork?: number;
+  readonly workflowInputs?: string;
+}
+
 /** Failed tasks by set, by name or by cause; without any of them all. The first that is given counts. */
 export interface RetryChoice {
   readonly sets?: readonly string[];
@@ -111,7 +134,7 @@ export interface TaskFilter {
 }
 
 export interface ExperimentOrchestrator {
-  /** Stores the plan by its hash and the experiment as CREATED. With an `id` that was created before: gives that one, as it is now. */
+  /** Stores the plan by its hash and the experiment as CREATED. With an `id` that was created before: gives that one, as it is now; `conflict` when it was deleted since. */
   create(request: {
     readonly owner: UserId;
     readonly project?: ProjectId | undefined;
@@ -119,6 +142,10 @@ export interface ExperimentOrchestrator {
     readonly priority: number;
     readonly budget?: Budget | undefined;
     readonly id?: ExperimentId | undefined;
+    /** Kept with it, for whoever derives another from it. */
+    readonly file?: ExperimentFile;
+    readonly derivedFrom?: ExperimentId;
+    readonly retentionDays?: number | undefined;
   }): Promise<Experiment>;
   /** CREATED -> RUNNING; a no-op when it is past that. `conflict` when CANCELED before. `known`: as just read or created. */
   submit(id: ExperimentId, known?: Experiment): Promise<Experiment>;
@@ -133,8 +160,15 @@ export interface ExperimentOrchestrator {
    * A no-op when COMPLETED or RETRYING; `conflict` when CREATED, CANCELED or DELETING.
    */
   retry(id: ExperimentId, chosen: RetryChoice): Promise<Experiment>;
-  /** Changes how it stands against others, and what it may use, from the next pass on. `conflict` when it has ended. */
-  edit(id: ExperimentId, change: { readonly priority?: number; readonly weight?: number; readonly budget?: Budget }): Promise<Experiment>;
+  /** Changes how it stands against others, from the next pass on, and its limits. `conflict` when it has ended, but for labels and retention. */
+  edit(id: ExperimentId, change: ExperimentEdit): Promise<Experiment>;
+  /**
+   * Deletes it with everything that it has, in the background; also when it is gone already. `conflict` while it runs or is
+   * paused, and while workers still hold tasks of a canceled one.
+   */
+  remove(id: ExperimentId): Promise<void>;
+  /** The file that it was made from; `not-found` when it was not kept. */
+  file(id: ExperimentId): Promise<ExperimentFile>;
   /** A new experiment (CREATED) of the same plan; `as` like the id of {@link create}. */
   resubmit(
     id: ExperimentId,
@@ -149,9 +183,9 @@ export interface ExperimentOrchestrator {
   task(id: ExperimentId, set: string, number: number): Promise<TaskDetail>;
   /** Committed outputs only, by set and number. */
   outputs(id: ExperimentId, filter: { readonly set?: string; readonly limit: number; readonly cursor?: string }): Promise<Page<OutputView>>;
-  /** Content of one committed output. */
+  /** Content of one committed output; `object`: its key in the object store, unless it is in the result object. */
   output(
     id: ExperimentId,
     at: { readonly set: string; readonly number: number; readonly name: string },
-  ): Promise<{ readonly view: OutputView; readonly content: AsyncIterable<Uint8Array> }>;
+  ): Promise<{ readonly view: OutputView; readonly content: AsyncIterable<Uint8Array>; readonly object?: string }>;
 }

@@ -62,3 +62,5 @@ export const SIMULATED_MEMORY_GIB = 0.0625;
 export const WORKFLOW_TIME_SECONDS_MIN = 3600;
 /** A recorded peak is what it was once: others may need somewhat more. */
 export const RECORDED_MEMORY_ROOM = 1.5;
+/** A kept experiment file with its overrides, as JSON. Requests are smaller. */
+export const FILE_BYTES_MAX = 32 * 1024 * 1024;

@@ -21,6 +21,7 @@ export const createOutputReading = (deps: OrchestratorDeps): Pick<ExperimentOrch
     return {
       view: { task: `${at.set}/${at.number}`, name: file.name, path: file.path, bytes: file.bytes, sha256: file.sha256 },
       content: await deps.data.open(file),
+      ...(file.object === undefined ? {} : { object: file.object }),
     };
   },
 });

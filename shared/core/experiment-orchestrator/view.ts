@@ -3,7 +3,7 @@ import { type Budget, budgetAdvice, budgetHold, budgetSpecOf, hasBudget, type Sp
 import { type Experiment, isTerminal, type TaskSet } from "#domain/experiment.ts";
 import { intersect, sizeOf } from "#domain/index-set.ts";
 import type { Segment } from "#domain/segment.ts";
-import type { BudgetView, ExperimentOrchestrator } from "./index.ts";
+import type { BudgetView, ExperimentOrchestrator, ExperimentView } from "./index.ts";
 import { findExperiment } from "./look.ts";
 import type { OrchestratorDeps } from "./orchestrator.ts";
 import { openLeases } from "./task-list.ts";
@@ -88,7 +88,23 @@ async function heldIn(deps: OrchestratorDeps, s: Segment): Promise<Sum> {
   return { done, failed: 0, skipped: 0, leased: sizeOf(s.leased) - done };
 }
 
+/** What the experiment's own item says. */
+function headOf(e: Experiment): Omit<ExperimentView, "labels" | "sets"> {
+  const { id, name, owner, status, priority, weight, createdAtMs, taskCount: tasks, derivedFrom, tasksAtOnce, retentionDays } = e;
+  return {
+    ...{ id, name, owner, status, priority, weight, createdAtMs, tasks },
+    ...(e.project === undefined ? {} : { project: e.project }),
+    ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }),
+    ...(e.endedAtMs === undefined || !isTerminal(e.status) ? {} : { endedAtMs: e.endedAtMs }),
+    ...(derivedFrom === undefined ? {} : { derivedFrom }),
+    ...(tasksAtOnce === undefined ? {} : { tasksAtOnce }),
+    ...(retentionDays === undefined ? {} : { retentionDays }),
+  };
+}
+
 async function view(deps: OrchestratorDeps, closed: Closed, e: Experiment): ReturnType<ExperimentOrchestrator["view"]> {
+  // What is being deleted has nothing left to look at.
+  if (e.status === "DELETING") return { ...headOf(e), labels: { ...e.labels }, sets: [] };
   const { plan } = await deps.plans.of(e.id);
   const sets = await deps.tasks.readSets(e.id);
   const progress = await Promise.all(
@@ -100,15 +116,8 @@ async function view(deps: OrchestratorDeps, closed: Closed, e: Experiment): Retu
       return { set: plan.sets[t.ordinal]?.name ?? "", total: t.count, ...sum };
     }),
   );
-  const { id, name, owner, project, status, priority, weight, createdAtMs, taskCount } = e;
-  const times = {
-    ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }),
-    ...(e.endedAtMs === undefined || !isTerminal(e.status) ? {} : { endedAtMs: e.endedAtMs }),
-  };
   const budget = hasBudget(e) ? { budget: budgetView(e, await deps.scheduler.spentOf(e, plan, sets)) } : {};
-  const place = project === undefined ? {} : { project };
-  const common = { id, name, owner, ...place, status, priority, weight, labels: plan.labels, createdAtMs, tasks: taskCount };
-  return { ...common, ...times, sets: progress, ...budget };
+  return { ...headOf(e), labels: { ...(e.labels ?? plan.labels) }, sets: progress, ...budget };
 }
 
 /** Only what still hands out can be held. */

@@ -9,9 +9,10 @@ import type { Clock } from "#ports/clock.ts";
 import type { Random } from "#ports/random.ts";
 import type { TaskStore } from "#ports/task-store.ts";
 import type { WorkerStore } from "#ports/worker-store.ts";
+import type { DeletionReport } from "./deletion.ts";
 import { isSetClosed } from "./eligibility.ts";
 import { sumsOf } from "./fold.ts";
-import { WRITE_JITTER_MS, WRITE_TRIES } from "./limits.ts";
+import { MORE_HINT_MS, WRITE_JITTER_MS, WRITE_TRIES } from "./limits.ts";
 import type { Plans } from "./plans.ts";
 import { selectedFailures } from "./selection.ts";
 import type { Settlement } from "./settlement.ts";
@@ -22,6 +23,8 @@ interface Deps {
   readonly dispatch: (lease: Lease, gateway: GatewayId | undefined, recall?: number) => Promise<void>;
   readonly plans: Plans;
   readonly settlement: Settlement;
+  readonly removeAll: (experiment: Experiment) => Promise<DeletionReport>;
+  readonly hint: (hint: { readonly experiment: ExperimentId }, delayMs: number) => Promise<void>;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -44,8 +47,13 @@ export interface Control {
   /** Starts a retry of the selected tasks; `unchanged` when the state does not allow it. */
   startRetry(id: ExperimentId, operation: NonNullable<Experiment["operation"]>): Promise<TurnReport>;
   /**
+   * Turns it to DELETING when it was never started or has ended with no lease open; a canceled one is rid of its leases
+   * first. `unchanged` otherwise, and when it is DELETING already.
+   */
+  startDeletion(id: ExperimentId): Promise<TurnReport>;
+  /**
    * Carries on what a turn began, at once after its hint and again by the timer; safe to run by several at once and again.
-   * RETRYING: back to where it came from. CANCELED: its open leases are taken back, then it leaves the live index.
+   * DELETING: everything of it goes, then itself. RETRYING: back to where it came from. CANCELED: its open leases are taken back, then it leaves the live index.
    * PAUSED: the gateways of its open leases are told to take back what has not started; a lost message costs nothing but
    * that those tasks still run.
    */
@@ -104,6 +112,19 @@ export function createControl(deps: Deps): Control {
         operation,
       }),
     });
+  }
+
+  const beginDeletion = (id: ExperimentId): Promise<TurnReport> =>
+    turn(id, {
+      from: ["CREATED", "COMPLETED", "FAILED", "CANCELED"],
+      change: (now) => (now.live ? undefined : { status: "DELETING", live: true }),
+    });
+
+  async function startDeletion(id: ExperimentId): Promise<TurnReport> {
+    const report = await beginDeletion(id);
+    if (report.experiment?.status !== "CANCELED" || !report.experiment.live) return report;
+    await sweepCanceled(id);
+    return beginDeletion(id);
   }
 
   async function reopenSegment(segment: Segment, { generation, operation }: Experiment, count: number): Promise<boolean> {
@@ -198,7 +219,8 @@ export function createControl(deps: Deps): Control {
     if (e.status === "RETRYING") await finishRetry(e.id);
     else if (e.status === "CANCELED" && e.live) await sweepCanceled(e.id);
     else if (e.status === "PAUSED") await recallPaused(e.id);
+    else if (e.status === "DELETING" && (await deps.removeAll(e)) === "more") await deps.hint({ experiment: e.id }, MORE_HINT_MS);
   }
 
-  return { turn, completeIfDone, startRetry, carryOn };
+  return { turn, completeIfDone, startRetry, startDeletion, carryOn };
 }

@@ -14,6 +14,8 @@ import type { Hint } from "./demand.ts";
 import { createPass, type PassDeps, type PassReport } from "./pass.ts";
 import { createMeasured } from "./demand.ts";
 import { createExplain, type Explanation, type TaskName } from "./explanation.ts";
+import { createDeletion, type DeletionDeps } from "./deletion.ts";
+import { createObjectSweep, type ObjectSweepDeps } from "./object-sweep.ts";
 import { createSweep } from "./sweep.ts";
 import { createSpending, type Spending } from "./spending.ts";
 import { createSettlement, type Settlement } from "./settlement.ts";
@@ -25,7 +27,7 @@ export type { PassReport } from "./pass.ts";
 export { type Access, openToAll, type PoolAccess } from "./access.ts";
 export type { Explanation } from "./explanation.ts";
 export { tell } from "./tell.ts";
-export { createPlans, PLAN_BYTES_MAX, type Plans, planKey } from "./plans.ts";
+export { createPlans, PLAN_BYTES_MAX, type Plans } from "./plans.ts";
 export type { SettleReport, SettleRequest } from "./settlement.ts";
 
 export interface TaskScheduler extends Settlement {
@@ -40,13 +42,15 @@ export interface TaskScheduler extends Settlement {
   explain(id: ExperimentId, task?: TaskName): Promise<Explanation>;
 }
 
-export type TaskSchedulerDeps = Omit<PassDeps, "control" | "spending" | "measured"> & {
-  /** For experiments with a budget. */ readonly costs: Pick<CostStore, "read">;
-};
+export type TaskSchedulerDeps = Omit<PassDeps, "control" | "spending" | "measured"> &
+  DeletionDeps &
+  ObjectSweepDeps & {
+    /** For experiments with a budget. */ readonly costs: Pick<CostStore, "read">;
+  };
 
 export function createTaskScheduler(deps: TaskSchedulerDeps): TaskScheduler {
   const settlement = createSettlement(deps);
-  const control = createControl({ ...deps, settlement });
+  const control = createControl({ ...deps, settlement, removeAll: createDeletion(deps) });
   const spending = createSpending(deps);
   const measured = createMeasured();
   return {
@@ -54,7 +58,7 @@ export function createTaskScheduler(deps: TaskSchedulerDeps): TaskScheduler {
     control,
     spentOf: spending.of,
     schedule: createPass({ ...deps, control, spending, measured }),
-    sweep: createSweep({ ...deps, control }),
+    sweep: createSweep({ ...deps, control, sweepObjects: createObjectSweep(deps) }),
     explain: createExplain({ ...deps, measured, spending }),
   };
 }

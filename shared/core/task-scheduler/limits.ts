@@ -70,3 +70,15 @@ export const EXPLAIN_PARENTS = 20;
 export const GATEWAY_SILENT_MS = 30_000;
 /** A lease that runs so many times as long as its tasks take one after the other is told as slow. */
 export const LONG_TAIL_FACTOR = 3;
+/** A deletion goes on for so long, then lets others have a turn. */
+export const DELETION_RUN_MS = 5_000;
+export const OBJECTS_REMOVED_AT_ONCE = 50;
+/** Objects of one folder, and experiments that are kept for a time, that one timer run looks at. */
+export const OBJECTS_PER_SWEEP = 500;
+export const KEPT_PER_SWEEP = 100;
+/** A draft that no experiment names is somebody's attempt to create one for so long. */
+export const DRAFT_MS = 86_400_000;
+/** Result objects, for outputs that are swept, up to this size; an output whose result object is larger is kept. */
+export const SWEPT_RESULT_BYTES_MAX = 256 * 1024 * 1024;
+/** Before a deletion that was too much for one run goes on. */
+export const MORE_HINT_MS = 200;

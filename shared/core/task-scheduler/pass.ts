@@ -30,6 +30,7 @@ import {
   SUPPLY_FRESH_MS,
   UNSAVED_MS,
 } from "./limits.ts";
+import { createTurnstiles, roomOf, type Turnstiles, within } from "./limited.ts";
 import { type Demand, type PlannedLease, place, type Refusal } from "./placement.ts";
 import type { Plans } from "./plans.ts";
 import { createRebalance } from "./rebalance.ts";
@@ -182,13 +183,14 @@ async function assignAll(
   const groups = new Map<Demand, PlannedLease[]>();
   for (const lease of planned) groups.set(lease.demand, [...(groups.get(lease.demand) ?? []), lease]);
   const unborn = new Set<TaskSet>();
+  const turnstiles = createTurnstiles();
   let given = false;
   let refused: ExperimentId | undefined;
   for (const { candidate, demand } of demands) {
     const set = candidate.sets[candidate.segment.key.set] as TaskSet;
     if (candidate.unborn && unborn.has(set)) continue;
     const leases = groups.get(demand);
-    const done = leases !== undefined && (await assign(deps, candidate, leases.slice(0, LEASES_PER_ASSIGN), tally));
+    const done = leases !== undefined && (await assign(deps, candidate, leases.slice(0, LEASES_PER_ASSIGN), { tally, turnstiles }));
     if (done) given = true;
     else if (candidate.unborn) unborn.add(set);
     if (leases !== undefined && !done) refused = candidate.experiment.id;
@@ -217,7 +219,7 @@ async function lookAt(
   e: Experiment,
   hints: readonly Hint[],
   tally: Tally,
-): Promise<{ candidates: Candidate[]; progress: boolean }> {
+): Promise<{ candidates: readonly Candidate[]; progress: boolean }> {
   const planned = deps.plans.of(e.id, e);
   // A hint (G5): it need not wait for the gates.
   const opened = deps.store.openSegments(e.id, SEGMENTS_PER_ROUND * 4);
@@ -248,7 +250,7 @@ async function lookAt(
     else candidates.push(c);
   }
   const allowance = await deps.spending.allowance(e, plan, sets);
-  return { candidates: withinBudget(deps, { e, allowance }, candidates, tally), progress };
+  return { candidates: within(withinBudget(deps, { e, allowance }, candidates, tally), await roomOf(deps.store, e, sets)), progress };
 }
 
 /** What a budget has no room for is not handed out. */
@@ -314,7 +316,12 @@ async function skip(deps: PassDeps, c: Candidate, tally: Tally): Promise<boolean
 }
 
 /** T1: epoch and leased move together under the segment's version; a lease of an unknown outcome is found by its worker's reconcile. */
-async function assign(deps: Deps, c: Candidate, planned: readonly PlannedLease[], tally: Tally): Promise<boolean> {
+async function assign(
+  deps: Deps,
+  c: Candidate,
+  planned: readonly PlannedLease[],
+  { tally, turnstiles }: { readonly tally: Tally; readonly turnstiles: Turnstiles },
+): Promise<boolean> {
   let epoch = c.segment.epoch;
   let leased = c.segment.leased;
   const leases: Lease[] = [];
@@ -340,6 +347,7 @@ async function assign(deps: Deps, c: Candidate, planned: readonly PlannedLease[]
   }
   const outcome = await deps.store.assign({
     gate: { experiment: c.experiment.id, shard: c.gate.shard, generation: c.gate.generation },
+    ...turnstiles.of(c.experiment),
     segment: segmentWrite(c, { ...c.segment, version: c.segment.version + 1, epoch, leased }),
     leases,
     sessions: planned.map((p) => p.worker.session),
@@ -349,6 +357,7 @@ async function assign(deps: Deps, c: Candidate, planned: readonly PlannedLease[]
     tally.refusals++;
     return false;
   }
+  turnstiles.passed(c.experiment);
   tally.leases += leases.length;
   deps.spending.gave(c.experiment.id, leases.length);
   tally.tasks += planned.reduce((n, p) => n + sizeOf(p.tasks), 0);

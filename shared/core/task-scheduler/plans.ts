@@ -2,6 +2,7 @@
 import { SchedulerError } from "#domain/error.ts";
 import type { Experiment } from "#domain/experiment.ts";
 import type { ExperimentId } from "#domain/id.ts";
+import { planKey } from "#domain/object-owner.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { ObjectStore } from "#ports/object-store.ts";
 import type { TaskStore } from "#ports/task-store.ts";
@@ -11,8 +12,6 @@ export const PLAN_BYTES_MAX = 32 * 1024 * 1024;
 const PLANS_KEPT = 1_024;
 /** Of their stored forms together; the newest is kept whatever its size. */
 const PLANS_KEPT_BYTES = 128 * 1024 * 1024;
-
-export const planKey = (hash: string): string => `p/${hash}`;
 
 /** What never changes of an experiment. */
 export interface Planned {
@@ -46,7 +45,7 @@ export function createPlans(deps: { store: TaskStore; objects: ObjectStore; deco
   async function read(id: ExperimentId, known: Experiment | undefined): Promise<Planned> {
     const experiment = known ?? (await deps.store.readExperiment(id));
     if (experiment === undefined) throw new SchedulerError("not-found", `there is no experiment ${id}`);
-    const bytes = await deps.objects.get(planKey(experiment.planHash), PLAN_BYTES_MAX);
+    const bytes = await deps.objects.get(planKey(experiment), PLAN_BYTES_MAX);
     if (bytes === undefined) throw new SchedulerError("integrity", `the plan of ${id} is missing from the object store`);
     const planned = { plan: deps.decodePlan(bytes), planHash: experiment.planHash, owner: experiment.owner, gates: experiment.gates };
     keep(id, planned, bytes.byteLength);
