@@ -182,6 +182,7 @@ export async function openWorld(from: Waiting) {
   const objects = { get: async (key: string) => Buffer.from(key) } as unknown as ObjectStore;
   const byExperiment = createPlans({ store, objects, decodePlan: () => planOf([]) });
   let drawn = 0;
+  const plansOf = { of: async (id: ExperimentId) => ({ ...(await byExperiment.of(id)), plan: plans.get(id) as Plan }) };
   const scheduler = createTaskScheduler({
     ...{
       store,
@@ -194,7 +195,7 @@ export async function openWorld(from: Waiting) {
       hint: async () => undefined,
       dispatch: async () => undefined,
     },
-    plans: { of: async (id) => ({ ...(await byExperiment.of(id)), plan: plans.get(id) as Plan }) },
+    plans: plansOf,
     access: async (owner: UserId, pool: string) => access.get(`${owner} ${pool}`) ?? "unknown",
     random: { next: () => (drawn++ * 0.618) % 1, bytes: (n) => new Uint8Array(n).fill(drawn++) },
   });
@@ -207,6 +208,7 @@ export async function openWorld(from: Waiting) {
     for (const w of table.workers.values()) table.workers.set(workerName(w.key), { ...w, expiresAtMs: clock.now() + 90_000 });
   }
   return {
+    plansOf,
     ...{ table, store, workers, scheduler, access, clock, leases, publish },
     async pass() {
       await publish();
