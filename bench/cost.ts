@@ -37,9 +37,15 @@ const SLOTS_OF_WORKERS = [1, 4, 16, 64] as const;
 const DAG_LAYERS = 50;
 const DAG_PARENTS_MAX = 4;
 
-export async function benchCost({ tasks }: { readonly tasks: number }): Promise<void> {
-  for (const slots of SLOTS_OF_WORKERS) await measure("sweep", planSweep(tasks), slots);
-  for (const slots of SLOTS_OF_WORKERS) await measure("dag", layeredDag(tasks), slots);
+const PLANS = { sweep: planSweep, dag: layeredDag } as const;
+export type CostShape = keyof typeof PLANS;
+export const COST_SHAPES = Object.keys(PLANS) as readonly CostShape[];
+
+/** `slots`: of each worker; several sizes in turn when it is left out. */
+export async function benchCost(of: { readonly tasks: number; readonly shape?: CostShape; readonly slots?: number }): Promise<void> {
+  const sizes = of.slots === undefined ? SLOTS_OF_WORKERS : [of.slots];
+  const shapes = of.shape === undefined ? COST_SHAPES : [of.shape];
+  for (const shape of shapes) for (const slots of sizes) await measure(shape, PLANS[shape](of.tasks), slots);
 }
 
 async function measure(shape: string, plan: Plan, slots: number): Promise<void> {
