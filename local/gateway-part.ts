@@ -1,7 +1,7 @@
 /** The part that is always on: the task gateway, and the server of signed object URLs. */
 import { randomBytes } from "node:crypto";
 import { createServer, type Server } from "node:http";
-import { mkdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { createSignedObjectHandler, SIGNED_SERVER_OPTIONS } from "#adapters/file/signed-http.ts";
 import { readConfig } from "#config";
@@ -16,6 +16,7 @@ import { loadOrCreateAuthority } from "#gateway/certificates.ts";
 import { createGateway, type Gateway } from "#gateway/gateway.ts";
 import { createGatewayServer } from "#gateway/server.ts";
 import { announceReady, exitWithParent } from "./child.ts";
+import { openGatewayHttp } from "./gateway-http.ts";
 
 const TOKEN_LIFETIME_MS = 3_600_000;
 const GRACE_MS = 3_000;
@@ -59,8 +60,20 @@ async function main(): Promise<void> {
   const e = await openEmbedded(readConfig(process.env), "gateway");
   const rooms = openRooms(e);
   const id = makeId("gateway", e.clock.now(), e.random.bytes(ID_RANDOM_BYTES));
+  let taking: Gateway | undefined;
+  const tokenFile = process.env.AIRAVATA_METRICS_TOKEN_FILE;
+  const http = await openGatewayHttp(e, rooms, {
+    id,
+    host: "127.0.0.1",
+    port: Number(process.env.AIRAVATA_GATEWAY_HTTP_PORT ?? "0"),
+    metricsToken: tokenFile === undefined ? undefined : readFileSync(tokenFile, "utf8").trim(),
+    gateway: () => taking,
+  });
   const gateway = createGateway({
     id,
+    url: http.server.url,
+    relay: http.relay,
+    watcher: http.watcher,
     tasks: e.tasks,
     workers: e.workers,
     objects: e.objects,
@@ -74,6 +87,7 @@ async function main(): Promise<void> {
     logger: e.logger,
     writer: `${id}-${randomBytes(4).toString("hex")}`,
   });
+  taking = gateway;
   const authorityDir = join(e.config.dataDir, "authority");
   mkdirSync(authorityDir, { recursive: true, mode: 0o700 });
   const authority = await loadOrCreateAuthority(authorityDir);
@@ -116,7 +130,7 @@ async function main(): Promise<void> {
   };
   process.on("SIGTERM", leave);
   exitWithParent(leave);
-  announceReady({ port: server.port });
+  announceReady({ port: server.port, httpPort: http.server.port });
 }
 
 await main();

@@ -33,6 +33,7 @@ const USAGE = `npm start -- [options]
 
   --data-dir D   where everything is kept            (.airavata)
   --port P       port of the HTTP API, 0 = any free  (8080, any free one when it is taken)
+  --live-port P  port of live logs and events        (any free one)
   --workers N    local workers                       (1)
   --slots N      tasks at once in each worker        (cores of this machine)
   --exit         run the example, check its result, stop; exit code 0 when it is right
@@ -51,6 +52,8 @@ Beside it, in another terminal: airavata admin --help (state of the parts, backu
 interface Options {
   readonly dataDir: string;
   readonly port: number | undefined;
+  /** 0: any free one. */
+  readonly gatewayHttpPort: number;
   readonly workers: number;
   readonly slots: number;
   readonly exit: boolean;
@@ -59,6 +62,7 @@ interface Options {
 const OPTIONS = {
   "data-dir": { type: "string", default: ".airavata" },
   port: { type: "string" },
+  "live-port": { type: "string", default: "0" },
   workers: { type: "string", default: "1" },
   slots: { type: "string", default: String(availableParallelism()) },
   exit: { type: "boolean", default: false },
@@ -85,6 +89,7 @@ function parseOptions(args: readonly string[]): Options | undefined {
   return {
     dataDir: resolve(values["data-dir"]),
     port: values.port === undefined ? undefined : whole("port", values.port, 0, 65535),
+    gatewayHttpPort: whole("live-port", values["live-port"], 0, 65535),
     workers: whole("workers", values.workers, 0, 64),
     slots: whole("slots", values.slots, 1, 1024),
     exit: values.exit,
@@ -148,7 +153,12 @@ async function parts(options: Options): Promise<Part[]> {
       after: stores,
       command: (known) => ({
         ...node("local/gateway-part.ts"),
-        env: { ...settings(known), AIRAVATA_GATEWAY_PORT: String(known.previous?.port ?? 0), AIRAVATA_WORKERS: String(options.workers) },
+        env: {
+          ...settings(known),
+          AIRAVATA_GATEWAY_PORT: String(known.previous?.port ?? 0),
+          AIRAVATA_GATEWAY_HTTP_PORT: String(known.previous?.httpPort ?? options.gatewayHttpPort),
+          AIRAVATA_WORKERS: String(options.workers),
+        },
       }),
     },
     ...Array.from({ length: options.workers }, (_, i) => worker(i + 1)),

@@ -59,9 +59,10 @@ export function createSignInHandlers(deps: HttpDeps): Handlers<SigningIn> {
       const parts = Object.fromEntries(
         Object.entries(await deps.health()).map(([part, ok]) => [part, ok ? ("ok" as const) : ("down" as const)]),
       );
-      const deadLetters = await deps.deadLetterCount();
+      const [deadLetters, gateway] = await Promise.all([deps.deadLetterCount(), deps.gateways.urlFor("")]);
       const known = deadLetters === undefined ? {} : { deadLetters };
-      return { status: Object.values(parts).includes("down") ? "degraded" : "ok", version: deps.version, parts, ...known };
+      const links = gateway === undefined ? {} : { links: { gateway } };
+      return { status: Object.values(parts).includes("down") ? "degraded" : "ok", version: deps.version, parts, ...known, ...links };
     },
   };
 }

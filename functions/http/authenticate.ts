@@ -4,7 +4,7 @@ import { isWithin } from "#domain/account.ts";
 import { parseId, personalProject } from "#domain/id.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { isStorage } from "#domain/resource.ts";
-import type { HttpDeps, User } from "./deps.ts";
+import type { AppDeps, User } from "./deps.ts";
 import { TOKEN_CHARACTERS_MAX } from "./limits.ts";
 
 /** What of a path names the object of its permission. */
@@ -14,7 +14,7 @@ export interface RouteParams {
 }
 
 /** `undefined` on public routes only. */
-export async function authenticate(deps: HttpDeps, route: Route, request: Request): Promise<User | undefined> {
+export async function authenticate(deps: AppDeps, route: Route, request: Request): Promise<User | undefined> {
   if (route.permission === "public") return undefined;
   const header = request.headers.get("authorization") ?? "";
   const [scheme = "", token = "", ...rest] = header.split(" ");
@@ -40,7 +40,7 @@ const noProject = (): SchedulerError => new SchedulerError("not-found", "there i
  * The process that made an experiment may have died before it was granted. Its owner's next request completes that: what is
  * stored says what it is granted to, and nothing more.
  */
-async function mend({ orchestrator, authorization, projects }: HttpDeps, user: User, id: string): Promise<boolean> {
+async function mend({ orchestrator, authorization, projects }: AppDeps, user: User, id: string): Promise<boolean> {
   const experiment = parseId("experiment", id);
   if (experiment === undefined) return false;
   const stored = await orchestrator.find(experiment).catch((error: unknown) => {
@@ -57,7 +57,7 @@ const noExperiment = (): SchedulerError => new SchedulerError("not-found", "ther
 const noStorage = (): SchedulerError => new SchedulerError("not-found", "there is no such storage resource, or you may not use it");
 
 /** The id behind the name in the path; `undefined` when there is none. */
-async function storageId(deps: HttpDeps, name: string): Promise<string> {
+async function storageId(deps: AppDeps, name: string): Promise<string> {
   const resource = await deps.resources.read(name).catch((error: unknown) => {
     throw error instanceof SchedulerError && error.kind === "not-found" ? noStorage() : error;
   });
@@ -66,7 +66,7 @@ async function storageId(deps: HttpDeps, name: string): Promise<string> {
 }
 
 /** Refuses with `not-found` what may not even be seen, with `forbidden` what may be seen only. Doubt denies: check() throws. */
-export async function authorize(deps: HttpDeps, route: Route, user: User | undefined, params: RouteParams): Promise<void> {
+export async function authorize(deps: AppDeps, route: Route, user: User | undefined, params: RouteParams): Promise<void> {
   if (route.permission === "public") return;
   if (user === undefined) throw new SchedulerError("unauthenticated", "this needs a bearer token: log in first");
   checkScope(route, user);
@@ -96,7 +96,7 @@ export async function authorize(deps: HttpDeps, route: Route, user: User | undef
 }
 
 async function refuseExperiment(
-  deps: HttpDeps,
+  deps: AppDeps,
   user: User,
   object: { readonly type: "experiment"; readonly id: string },
   can: "view" | "edit",

@@ -11,6 +11,10 @@ export interface Call<K extends OperationId> {
   readonly requestId: string;
   /** What the request's new experiment is called, so that a repetition makes no other; `undefined` without an idempotency key. */
   readonly newId: ExperimentId | undefined;
+  /** Its body is read already. */
+  readonly request: Request;
+  /** Asks again what was asked before the handler: throws when the user is no longer known, or may no longer do this. */
+  readonly recheck: () => Promise<void>;
 }
 
 /** Routes that answer bytes give the whole response. */

@@ -1,7 +1,8 @@
 /** Which pages of other origins may use the API (Fetch standard, CORS). Tokens travel in a header, so no credentials are allowed. */
 const METHODS = "GET, POST, DELETE";
-const REQUEST_HEADERS = "authorization, content-type, idempotency-key, if-none-match, x-request-id";
-const ANSWER_HEADERS = "etag, idempotency-replayed, retry-after, x-request-id";
+const REQUEST_HEADERS = "authorization, content-type, idempotency-key, if-none-match, last-event-id, x-request-id";
+const ANSWER_HEADERS =
+  "etag, idempotency-replayed, link, retry-after, x-log-attempt, x-log-bytes, x-log-omitted, x-log-outcome, x-request-id";
 const MAX_AGE_S = 600;
 
 export interface Cors {

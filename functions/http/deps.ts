@@ -2,11 +2,11 @@
 
 import type { ResourceSettings } from "#api/schema/resource.ts";
 import type { DeadLetters } from "#core/dead-letters/index.ts";
-import type { ExperimentOrchestrator, OutputView } from "#core/experiment-orchestrator/index.ts";
+import type { ExperimentOrchestrator, OutputView, TaskLogs } from "#core/experiment-orchestrator/index.ts";
 import type { Accounts, Caller, Projects } from "#core/accounts/index.ts";
 import type { Cost } from "#core/costs/index.ts";
 import type { TaskScheduler } from "#core/task-scheduler/index.ts";
-import type { ExperimentId, UserId } from "#domain/id.ts";
+import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { Resource, StorageResource } from "#domain/resource.ts";
 import type { ExperimentSpec } from "#domain/spec.ts";
@@ -83,7 +83,14 @@ interface RateLimiter {
 
 type LogFacts = Readonly<Record<string, string | number | boolean | undefined>>;
 
+export interface Gateways {
+  /** Where that gateway answers, or else one that is right for the experiment; `undefined` when none is up. */
+  urlFor(experiment: ExperimentId | "", gateway?: GatewayId): Promise<string | undefined>;
+}
+
 export interface HttpDeps {
+  readonly taskLogs: TaskLogs;
+  readonly gateways: Gateways;
   readonly accounts: Accounts;
   readonly projects: Projects;
   readonly signIn: {
@@ -130,3 +137,21 @@ export interface HttpDeps {
   };
   readonly version: string;
 }
+
+/** What is asked of every request, whatever it wants. */
+export type AppDeps = Pick<
+  HttpDeps,
+  | "accounts"
+  | "orchestrator"
+  | "projects"
+  | "authorization"
+  | "deploymentId"
+  | "resources"
+  | "idempotency"
+  | "rate"
+  | "corsOrigins"
+  | "charging"
+  | "clock"
+  | "logger"
+  | "version"
+>;

@@ -9,6 +9,7 @@ import { type Experiment, type ExperimentState, isTerminal } from "#domain/exper
 import { type ExperimentId, ID_RANDOM_BYTES, makeId, type ProjectId, personalProject } from "#domain/id.ts";
 import type { Handlers } from "./call.ts";
 import type { HttpDeps, User } from "./deps.ts";
+import { eventsLink, followLink } from "./logs.ts";
 
 type Operations =
   | "planExperiment"
@@ -152,7 +153,10 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
       const page = await listed(deps, user, query);
       return { items: (await visible(deps, user, page.items)).map(summaryOf), ...cursorOf(page) };
     },
-    getExperiment: async ({ params }) => viewOf(await orchestrator.view(params.id)),
+    getExperiment: async ({ params: { id } }) => {
+      const [view, url] = await Promise.all([orchestrator.view(id), deps.gateways.urlFor(id)]);
+      return { ...viewOf(view), ...(url === undefined ? {} : { links: { events: eventsLink(url, id) } }) };
+    },
     submitExperiment: async ({ params }) => summaryOf(await orchestrator.submit(params.id)),
     cancelExperiment: async ({ params }) => summaryOf(await orchestrator.cancel(params.id)),
     pauseExperiment: async ({ params }) => summaryOf(await orchestrator.pause(params.id)),
@@ -181,7 +185,10 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
       const page = await orchestrator.tasks(params.id, filter);
       return { items: page.items.map(taskOf), ...cursorOf(page) };
     },
-    getTask: async ({ params }) => detailOf(await orchestrator.task(params.id, params.set, params.number)),
+    getTask: async ({ params: { id, set, number } }) => {
+      const [detail, url] = await Promise.all([orchestrator.task(id, set, number), deps.gateways.urlFor(id)]);
+      return { ...detailOf(detail), ...(url === undefined ? {} : { links: { log: followLink(url, id, { set, number }) } }) };
+    },
   };
 }
 

@@ -12,7 +12,7 @@
 import type { Route } from "#api/routes.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { type ExperimentId, makeId } from "#domain/id.ts";
-import type { HttpDeps, User } from "./deps.ts";
+import type { AppDeps, User } from "./deps.ts";
 import { IDEMPOTENCY_KEEP_MS, IDEMPOTENCY_LOCK_MS } from "./limits.ts";
 import { jsonResponse, Refusal } from "./problem-response.ts";
 
@@ -41,7 +41,7 @@ interface Once {
   readonly run: (newId: ExperimentId | undefined) => Promise<{ readonly status: number; readonly text: string }>;
 }
 
-export async function runOnce(deps: HttpDeps, { route, request, bytes, user, run }: Once): Promise<Response> {
+export async function runOnce(deps: AppDeps, { route, request, bytes, user, run }: Once): Promise<Response> {
   const key = request.headers.get("idempotency-key");
   if (key === null || !route.idempotent || user === undefined) {
     const { status, text } = await run(undefined);
@@ -65,7 +65,7 @@ export async function runOnce(deps: HttpDeps, { route, request, bytes, user, run
 }
 
 /** What became of the request is decided by now; a store that fails here only leaves the key "still running". */
-async function bestEffort(deps: HttpDeps, write: Promise<void>): Promise<void> {
+async function bestEffort(deps: AppDeps, write: Promise<void>): Promise<void> {
   try {
     await write;
   } catch (error) {

@@ -24,3 +24,10 @@ export const RESULT_BYTES_MAX = 4_400_000;
 export const SIGN_INS = { perSecond: 0.2, burst: 30 } as const;
 /** Accounts that strangers make, together. */
 export const REGISTRATIONS = { perSecond: 0.2, burst: 30 } as const;
+/** A stream says something at least this often. */
+export const HEARTBEAT_MS = 10_000;
+/** How long somebody may go on reading a stream who may no longer see it; a heartbeat more while nothing happens. */
+export const RECHECK_MS = 20_000;
+export const STREAMS_OF_USER_MAX = 32;
+/** Streams of one gateway. */
+export const STREAMS_MAX = 2_000;

@@ -114,6 +114,7 @@ function operationOf(id: OperationId): object {
     summary: route.summary,
     "x-permission": permission,
     ...(route.permission === "public" ? {} : { "x-scope": scopeOf(route) }),
+    "x-host": route.host ?? "functions",
     ...(route.permission === "public" ? { security: [] } : {}),
     parameters: parametersOf(route),
     ...requestBodyOf(route),

@@ -69,6 +69,8 @@ export interface Route {
   readonly errors: readonly ErrorKind[];
   /** Takes an Idempotency-Key: repeated with the same key it has one effect and one answer. */
   readonly idempotent: boolean;
+  /** Which host serves it: the functions, or the gateway where a stream has to be held. */
+  readonly host?: "gateway";
 }
 
 /** What is not said otherwise follows from what a route does, so that no route is without. */

@@ -9,6 +9,7 @@ import { accountRoutes } from "./routes/accounts.ts";
 import { costRoutes } from "./routes/costs.ts";
 import { deadLetterRoutes } from "./routes/dead-letters.ts";
 import { experimentRoutes } from "./routes/experiments.ts";
+import { liveRoutes } from "./routes/live.ts";
 import { projectRoutes } from "./routes/projects.ts";
 import { resourceRoutes } from "./routes/resources.ts";
 import { storageRoutes } from "./routes/storage.ts";
@@ -23,6 +24,7 @@ export const routes = {
   ...resourceRoutes,
   ...storageRoutes,
   ...deadLetterRoutes,
+  ...liveRoutes,
 };
 
 type Routes = typeof routes;
@@ -30,6 +32,9 @@ export type OperationId = keyof Routes;
 export const OPERATION_IDS = Object.keys(routes) as OperationId[];
 /** The same table with the types of its rows forgotten. */
 export const routeOf = (id: OperationId): Route => routes[id];
+export type GatewayOperation = { [K in OperationId]: Routes[K] extends { readonly host: "gateway" } ? K : never }[OperationId];
+export type FunctionsOperation = Exclude<OperationId, GatewayOperation>;
+export const isOfGateway = (id: OperationId): id is GatewayOperation => routeOf(id).host === "gateway";
 
 type Part<K extends OperationId, Name extends string> = Routes[K] extends { readonly [N in Name]: infer S extends z.ZodType }
   ? S

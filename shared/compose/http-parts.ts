@@ -3,9 +3,10 @@ import { createOidcIdentityProvider } from "#adapters/oidc/identity-provider.ts"
 import { createAccounts, createProjects } from "#core/accounts/index.ts";
 import { createCosts } from "#core/costs/index.ts";
 import { createDeadLetters } from "#core/dead-letters/index.ts";
-import { compilePlan, createExperimentOrchestrator } from "#core/experiment-orchestrator/index.ts";
+import { compilePlan, createExperimentOrchestrator, createTaskLogs } from "#core/experiment-orchestrator/index.ts";
 import { type Config, deploymentKey } from "#config";
 import type { MessageQueue } from "#ports/message-queue.ts";
+import { createGateways } from "./gateways.ts";
 import { createDeadLetterCount, createHealth } from "./health.ts";
 import { openStorage, type Rooms, type RoomStores } from "./rooms.ts";
 import { SCHEDULE_QUEUE } from "./scheduling.ts";
@@ -52,6 +53,8 @@ export async function openHttpParts(s: HttpStores, rooms: Rooms) {
     signIn: { registration: config.registration, ...issuerOf(config) },
     orchestrator,
     scheduler: rooms.scheduler,
+    taskLogs: createTaskLogs({ workers: s.workers, objects: s.objects, results: rooms.results, plans: rooms.plans, orchestrator }),
+    gateways: createGateways({ workers: s.workers, clock }),
     compilePlan,
     costs: createCosts({ store: s.costs }),
     charging: s.meter.charging,

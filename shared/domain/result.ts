@@ -1,5 +1,6 @@
 /** Results of attempts as the agent reports them and as result objects keep them (written before any commit). */
 import type { FailureCause } from "./plan.ts";
+import type { KeptLogs } from "./task-log.ts";
 
 export const RESULT_FORMAT_VERSION = 1;
 /** An output up to this size travels and is kept inside the result object. */
@@ -47,8 +48,11 @@ export interface TaskResult {
   readonly usage: Usage;
   readonly inputs: readonly InputFile[];
   readonly outputs: readonly OutputFile[];
+  /** The last bytes as text. */
   readonly stdout?: string;
   readonly stderr?: string;
+  /** Of the streams that are more than the text above: longer, or not UTF-8. */
+  readonly logs?: KeptLogs;
 }
 
 /** D3: with the plan hash and the lease, every output names the inputs, script, attempt and worker that made it. */

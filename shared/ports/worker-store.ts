@@ -24,6 +24,8 @@ export interface GatewayRecord {
   readonly queue: string;
   /** Capacity in use by experiment, as its workers last said: a hint for fair share. */
   readonly usage: ReadonlyMap<ExperimentId, Capacity>;
+  /** Where it answers HTTP: live logs and events. */
+  readonly url?: string;
 }
 
 export interface JoinToken {

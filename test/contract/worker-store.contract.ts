@@ -307,12 +307,13 @@ function gatewayCases(now: () => Case): void {
       [experimentId(1), SLOT],
       [experimentId(2), { cpuMilli: 0, memoryMib: 0, gpu: 4 }],
     ]);
-    await workers.putGateway(gateway(2));
+    const url = "http://127.0.0.1:9";
+    await workers.putGateway(gateway(2, { url }));
     await workers.putGateway(gateway(1));
     await workers.putGateway(gateway(1, { usage, beatAtMs: NOW_MS + 1 }));
-    expect(await workers.gateways()).toEqual([gateway(1, { usage, beatAtMs: NOW_MS + 1 }), gateway(2)]);
+    expect(await workers.gateways()).toEqual([gateway(1, { usage, beatAtMs: NOW_MS + 1 }), gateway(2, { url })]);
     await workers.removeGateway(gatewayId(1));
     await workers.removeGateway(gatewayId(9));
-    expect(await workers.gateways()).toEqual([gateway(2)]);
+    expect(await workers.gateways()).toEqual([gateway(2, { url })]);
   });
 }

@@ -25,14 +25,23 @@ export interface AttemptParts {
   readonly task?: Partial<Task>;
   readonly signUploads?: Attempt["signUploads"];
   readonly enter?: Attempt["enter"];
+  readonly publish?: Attempt["publish"];
 }
 
-export function anAttempt({ script, assignment, task, signUploads, enter = () => undefined }: AttemptParts): Attempt {
+export function anAttempt({
+  script,
+  assignment,
+  task,
+  signUploads,
+  enter = () => undefined,
+  publish = () => undefined,
+}: AttemptParts): Attempt {
   const index = ++attempts;
   return {
     assignment: { ...Assignment.decode(NOTHING), lease: "exp_1/fit/0/1", scriptName: "fit", script, timeLimitMs: 60_000, ...assignment },
     task: { ...Task.decode(NOTHING), index, number: index, ...task },
     enter,
+    publish,
     signUploads: signUploads ?? (() => Promise.reject(new Error("nothing to upload was expected"))),
   };
 }

@@ -12,7 +12,7 @@ import { createMemoryResourceStore } from "../../shared/adapters/memory/resource
 import { createAccounts, createProjects } from "../../shared/core/accounts/index.ts";
 import { hashPassword, SALT_BYTES } from "../../shared/core/accounts/password.ts";
 import type { UserRecord } from "../../shared/ports/account-store.ts";
-import type { ExperimentFile, ExperimentOrchestrator, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
+import type { ExperimentFile, ExperimentOrchestrator, LogPlace, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
 import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
 import { costOf } from "../../shared/core/costs/index.ts";
 import { createDeadLetters } from "../../shared/core/dead-letters/index.ts";
@@ -76,6 +76,9 @@ export interface FakeHttp {
   /** Holds back every create until it is resolved. */
   hold: Promise<void> | undefined;
   nowMs: number;
+  /** Where logs are, by `<experiment> <task>`; all others wait. */
+  readonly logs: Map<string, LogPlace>;
+  gatewayUrl: string | undefined;
 }
 
 export const anOutput = (task: string, path: string, text = OUTPUT_TEXT, name = "OUT"): FakeOutput => ({
@@ -225,6 +228,27 @@ const workers: Worker[] = [
   },
 ];
 
+const fakeTaskLogs = (fake: () => FakeHttp): HttpDeps["taskLogs"] => ({
+  locate: async (key, { set, number }) => fake().logs.get(`${key} ${set}/${number}`) ?? { kind: "waiting", state: "QUEUED" },
+  async read(result, stream, from) {
+    const data = Buffer.from(result[stream] ?? "");
+    const offset = Math.min(from, data.length);
+    return { extent: { bytes: data.length, omittedAt: 0, omitted: 0 }, offset, data: data.subarray(offset) };
+  },
+});
+
+const refuse = (): never => {
+  throw new SchedulerError("unauthenticated", "name or password is wrong, or the token is not valid");
+};
+
+const alicesStorage = (resource: string): Parameters<HttpDeps["authorization"]["write"]>[0] => {
+  const object = { type: "storage_resource", id: resource } as const;
+  return [
+    { object, relation: "owner", subject: { type: "user", id: ALICE.id } },
+    { object, relation: "deployment", subject: { type: "deployment", id: "main" } },
+  ];
+};
+
 export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
   const users = new Map([ALICE, BOB, ADMIN].map((user) => [tokenOf(user), user]));
   const authorization = createMemoryAuthorization();
@@ -236,17 +260,10 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
   void resources.putResource({ kind: "POSIX", id: files, name: STORAGE, owner: ALICE.id, root: "/files", createdAtMs: 1 });
   const storage = createMemoryStorage();
   storage.place("/in.txt", Buffer.from("in"));
-  const held = { type: "storage_resource", id: files } as const;
-  void authorization.write([
-    { object: held, relation: "owner", subject: { type: "user", id: ALICE.id } },
-    { object: held, relation: "deployment", subject: deployment },
-  ]);
+  void authorization.write(alicesStorage(files));
   const store = createMemoryAccountStore();
   for (const user of users.values()) void store.createUser(recordOf(user));
   const errors: string[] = [];
-  const refuse = (): never => {
-    throw new SchedulerError("unauthenticated", "name or password is wrong, or the token is not valid");
-  };
   const clock = { now: (): number => fake.nowMs };
   const random = { bytes: randomBytes };
   const accounts = createAccounts({ store, clock, random, tokenKey: randomBytes(32), passwordCost: CHEAP });
@@ -283,6 +300,8 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
       ...{ store: createMemoryProjectStore(), authorization, deploymentId: "main", clock, random },
       tasks: { listProject: (project, page) => orchestrator.listProject(project, page) },
     }),
+    taskLogs: fakeTaskLogs(() => fake),
+    gateways: { urlFor: async () => fake.gatewayUrl },
     deploymentId: "main",
     resources: createResourceRegistry({ store: resources, clock, random }),
     openStorage: () => storage,
@@ -306,6 +325,8 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
     failSubmit: undefined,
     hold: undefined,
     nowMs: 1_000,
+    logs: new Map(),
+    gatewayUrl: undefined,
   };
   const orchestrator = options.orchestrator ?? fakeOrchestrator(fake);
   return fake;

@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { buildEnvironment, expandTemplate, quoteWord } from "../../worker/agent/environment.ts";
 import { parseKey, parseOwnCgroup } from "../../worker/agent/cgroup.ts";
-import { createTail } from "../../worker/agent/process-group.ts";
+import { createLogBuffer } from "../../worker/agent/log-buffer.ts";
 import { commandOf, folderOf, normalizePlace } from "../../worker/agent/sandbox.ts";
 
 const withoutZero = fc.string({ unit: "binary", maxLength: 40 }).filter((text) => !text.includes("\0"));
@@ -106,16 +106,16 @@ describe("the tail of an output", () => {
   test("is the last bytes, whatever the chunks", () => {
     fc.assert(
       fc.property(fc.array(fc.string({ maxLength: 50 })), fc.integer({ min: 1, max: 60 }), (chunks, max) => {
-        const tail = createTail(max);
-        for (const chunk of chunks) tail.push(Buffer.from(chunk));
-        expect(tail.text()).toBe(chunks.join("").slice(-max));
+        const log = createLogBuffer();
+        for (const chunk of chunks) log.push(Buffer.from(chunk));
+        expect(log.tail(max)).toBe(chunks.join("").slice(-max));
       }),
     );
   });
   test("does not begin inside a character", () => {
-    const tail = createTail(4);
-    tail.push(Buffer.from("aé€")); // 1 + 2 + 3 bytes
-    expect(tail.text()).toBe("€");
+    const log = createLogBuffer();
+    log.push(Buffer.from("aé€")); // 1 + 2 + 3 bytes
+    expect(log.tail(4)).toBe("€");
   });
 });
 

@@ -30,9 +30,9 @@ describe("the route table", () => {
     expect(isOfExperiment).toBe(path.startsWith("/v1/experiments/{id}"));
   });
 
-  it("leaves signing in and health public, nothing else", () => {
+  it("leaves signing in, health and metrics (which look for themselves) public, nothing else", () => {
     const open = OPERATION_IDS.filter((id) => routeOf(id).permission === "public");
-    expect(open).toEqual(["login", "refreshLogin", "getSignIn", "register", "getHealth"]);
+    expect(open).toEqual(["login", "refreshLogin", "getSignIn", "register", "getHealth", "getMetrics", "getGatewayHealth"]);
   });
 
   it("lets every change be repeated, but what holds or gives a secret: nothing of that is kept under a key", () => {

@@ -1,21 +1,26 @@
 /** P1 over the whole table: who may not, gets nothing and changes nothing. */
 import { beforeEach, describe, expect, it } from "vitest";
-import { createHttpApp, type HttpApp } from "../../functions/http/index.ts";
-import { OPERATION_IDS, type OperationId, routeOf } from "../../shared/api/routes.ts";
+import { createGatewayApp, createHttpApp, type HttpApp } from "../../functions/http/index.ts";
+import { isOfGateway, OPERATION_IDS, type OperationId, routeOf } from "../../shared/api/routes.ts";
 import { ADMIN, ALICE, BOB, createFakeHttp, EXPIRED_TOKEN, type FakeHttp, STORAGE, tokenOf } from "../support/fake-http-deps.ts";
 import { requestOf } from "../support/route-requests.ts";
+import { createFakeLive } from "../support/fake-live.ts";
 
 let fake: FakeHttp;
 let app: HttpApp;
+let gateway: HttpApp;
 let alices: string;
 
 let token: string;
 let project: string;
+const NO_USAGE = { wallMs: 0, cpuMs: 0, memoryPeakBytes: 0, bytesIn: 0, bytesOut: 0 };
 
 const ofStorage: readonly OperationId[] = ["listFolder", "getFile", "putFile"];
 
 const send = (id: OperationId, as: string | undefined, experiment = alices, storage = STORAGE): Promise<Response> =>
-  app.fetch(requestOf(id, { experiments: experiment, tokens: token, users: BOB.id, projects: project, storage }, as));
+  (isOfGateway(id) ? gateway : app).fetch(
+    requestOf(id, { experiments: experiment, tokens: token, users: BOB.id, projects: project, storage }, as),
+  );
 
 const codeOf = async (response: Response): Promise<unknown> => ((await response.json()) as { code?: unknown }).code;
 const guarded = OPERATION_IDS.filter((id) => routeOf(id).permission !== "public");
@@ -24,11 +29,17 @@ const administered = OPERATION_IDS.filter((id) => JSON.stringify(routeOf(id).per
 
 beforeEach(async () => {
   fake = createFakeHttp();
+  gateway = createGatewayApp(fake.deps, createFakeLive().deps);
   app = createHttpApp(fake.deps);
   token = (await fake.deps.accounts.createToken(ALICE.id, { name: "mine", scopes: ["read"], lifetimeMs: 1_000 })).token.id;
   project = (await fake.deps.projects.create(ALICE.id, { name: "Alice's", description: "" })).id;
   const response = await send("createExperiment", tokenOf(ALICE), "");
   alices = ((await response.json()) as { id: string }).id;
+  const result = {
+    ...{ index: 0, outcome: "done" as const, startedAtMs: 1, endedAtMs: 2, inputs: [], outputs: [], stdout: "secret" },
+    usage: NO_USAGE,
+  } as const;
+  fake.logs.set(`${alices} hello/0`, { kind: "ended", attempt: 1, result });
 });
 
 describe("every route that is not public", () => {

@@ -68,7 +68,7 @@ describe("answers", () => {
     const named = { experiments: id, tokens: "", users: "alice", projects: personalProject(ADMIN.id), storage: STORAGE };
     for (const operation of OPERATION_IDS) {
       const route = routeOf(operation);
-      if (route.method !== "GET" || !("json" in route.success)) continue;
+      if (route.method !== "GET" || route.host === "gateway" || !("json" in route.success)) continue;
       const response = await app.fetch(requestOf(operation, named, tokenOf(ADMIN)));
       const text = await response.text();
       expect(JSON.parse(text)).toEqual(route.success.json.parse(JSON.parse(text)));

@@ -13,8 +13,9 @@ import type { PackageKind } from "#domain/worker.ts";
 import type { Channel } from "#protocol/channel.ts";
 import type { AgentMessage, Assignment, GatewayMessage, LeaseInventory, Phases, Task } from "#protocol/gen/worker.ts";
 import { PROTOCOL_VERSION, RELEASE_VERSION } from "#protocol/version.ts";
-import type { Executor, Phase } from "./executor.ts";
+import type { Executor, LiveLogs, Phase } from "./executor.ts";
 import { PHASE_BEAT_MS, PHASE_REPORTED_MS } from "./limits.ts";
+import { createLogReads, type LogReads } from "./log-reads.ts";
 
 export interface AgentDeps {
   /** Opens a stream; rejects when there is none to be had now. */
@@ -52,6 +53,7 @@ interface Running {
   readonly abort: AbortController;
   phase: Phase;
   sinceMs: number;
+  logs?: LiveLogs;
 }
 
 interface Held {
@@ -82,6 +84,12 @@ function phasesOf(held: Held, queued: IndexSet, nowMs: number): Phases | undefin
 
 const need = (a: Assignment): Capacity => a.need ?? { cpuMilli: 1000, memoryMib: 0, gpu: 0 };
 
+/** Where an attempt's output can be read; `undefined`: it is not here. */
+function logsOf(held: Held | undefined, index: number): LiveLogs | "waiting" | undefined {
+  const running = held?.running.get(index);
+  return running?.logs ?? (running !== undefined || held?.queued.has(index) ? "waiting" : undefined);
+}
+
 export function createAgent(deps: AgentDeps): Agent {
   const leases = new Map<string, Held>();
   const tombstones = new Set<string>();
@@ -98,6 +106,16 @@ export function createAgent(deps: AgentDeps): Agent {
   let life = new AbortController();
 
   const send = (body: NonNullable<AgentMessage["body"]>) => channel?.send({ body });
+
+  const logReads = readLogs();
+  function readLogs(): LogReads {
+    return createLogReads({
+      find: (name, index) => logsOf(leases.get(name), index),
+      send: (value) => send({ $case: "logChunk", value }),
+      backlog: () => channel?.backlog() ?? 0,
+      clock: deps.clock,
+    });
+  }
 
   function bury(name: string): void {
     leases.delete(name);
@@ -154,11 +172,16 @@ export function createAgent(deps: AgentDeps): Agent {
     held.running.set(task.index, running);
     free = minusCapacity(free, size);
     const mine = life;
+    const publish = (logs: LiveLogs) => {
+      running.logs = logs;
+      const grown = () => logReads.touch(name, task.index);
+      logs.stdout.onGrowth = grown;
+      logs.stderr.onGrowth = grown;
+      grown();
+    };
+    const signUploads: Parameters<Executor["run"]>[0]["signUploads"] = (files) => deps.signUploads(name, files);
     const run = deps.executor
-      .run(
-        { assignment: held.assignment, task, signUploads: (files) => deps.signUploads(name, files), enter: (to) => enter(running, to) },
-        abort.signal,
-      )
+      .run({ assignment: held.assignment, task, signUploads, enter: (to) => enter(running, to), publish }, abort.signal)
       .then((result) => {
         if (mine === life) finished(name, held, task.index, abort, size, result);
       });
@@ -184,6 +207,7 @@ export function createAgent(deps: AgentDeps): Agent {
     result: Awaited<ReturnType<Executor["run"]>>,
   ): void {
     free = minusCapacity(free, { cpuMilli: -size.cpuMilli, memoryMib: -size.memoryMib, gpu: -size.gpu });
+    logReads.touch(name, index);
     const wanted = held.running.delete(index) && !abort.signal.aborted && leases.get(name) === held;
     if (wanted && result.outcome === "worker-fault") {
       faults++;
@@ -323,6 +347,12 @@ export function createAgent(deps: AgentDeps): Agent {
       case "drain":
         drain(body.value.reason);
         break;
+      case "logRead":
+        logReads.read(body.value);
+        break;
+      case "logCancel":
+        logReads.cancel(body.value.id);
+        break;
       case "startOver":
         await startOver(body.value.reason);
         return "redial";
@@ -392,6 +422,7 @@ export function createAgent(deps: AgentDeps): Agent {
       if ((await handle(m)) === "redial" || isDrained()) break;
     }
     channel = undefined;
+    logReads.clear();
     ended.abort();
     stop.removeEventListener("abort", close);
     mine.close("done");

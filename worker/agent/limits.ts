@@ -1,7 +1,16 @@
 /** Every bound of the executor, in one place. */
 
-/** What a result keeps of each of stdout and stderr: the last bytes. */
+/** What a result shows of each of stdout and stderr as text: the last bytes. */
 export const OUTPUT_TAIL_BYTES_MAX = 8 * 1024;
+/** Logs are held in blocks of this size, the first one smaller and doubled. */
+export const LOG_BLOCK_BYTES = 64 * 1024;
+export const LOG_BLOCK_FIRST_BYTES = 1024;
+/** Reads of logs that wait for more output, of one agent. */
+export const LOG_READS_MAX = 256;
+/** A read is answered so long after output has come: many small writes become one answer. */
+export const LOG_GATHER_MS = 25;
+/** A read without output is answered by nothing after this long. */
+export const LOG_READ_WAIT_MS = 15_000;
 
 /** Between SIGTERM and SIGKILL when an attempt is stopped. */
 export const KILL_GRACE_MS = 5_000;

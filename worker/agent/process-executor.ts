@@ -19,9 +19,10 @@ import { CACHE_BYTES_MAX, DISK_FULL_BYTES, KILL_GRACE_MS } from "./limits.ts";
 import { createOrphanHunt, MARK_VARIABLE } from "./orphans.ts";
 import { createPackageEnvironments, type PackageEnvironments } from "./packages.ts";
 import { hasProcessTable } from "./process-table.ts";
-import { type Program, startGroup, StartError } from "./process-group.ts";
+import { type KeepingTools, keepLogs } from "./log-keeping.ts";
+import { type Logs, type Program, startGroup, StartError } from "./process-group.ts";
 import { createSandboxes, DIRECTORY_VARIABLE, type Sandbox } from "./sandbox.ts";
-import { MissingOutputError, prepareOutputs, type StagedIn, stageIn, stageOut } from "./staging.ts";
+import { MissingOutputError, prepareOutputs, type StagedIn, type StagingOutTools, stageIn, stageOut } from "./staging.ts";
 import { createStarters, type Starters } from "./starter.ts";
 import { type Stop, type Supervised, supervise, type SupervisionTools } from "./supervision.ts";
 import { createTransfer, type Transfer } from "./transfer.ts";
@@ -93,7 +94,7 @@ function ownVariables({ assignment, task }: Attempt, sandbox: Sandbox, mark: str
 
 interface Ran {
   readonly supervised: Supervised;
-  readonly tails: { readonly stdout: string; readonly stderr: string };
+  readonly logs: Logs;
 }
 
 async function runProgram(
@@ -105,11 +106,12 @@ async function runProgram(
   signal: AbortSignal,
 ): Promise<Ran> {
   const group = await (machine.starting.byStarters ? machine.starters.start(program) : startGroup(program));
+  attempt.publish(group.logs);
   const of = { group, mark, dir: program.cwd, limits: limitsOf(attempt), cgroup, signal };
   const supervised = await supervise(of, machine.tools);
-  const tails = await group.readTails();
+  await group.drained();
   if (supervised.ending.lost === true) throw new MachineError("the starter of an attempt was killed");
-  return { supervised, tails };
+  return { supervised, logs: group.logs };
 }
 
 /** How it ended, leaving outputs aside. `undefined` = well so far. */
@@ -151,27 +153,22 @@ function stoppedAs({ cause, message }: Stop): Pick<Part, "outcome" | "message"> 
 }
 
 /** The part of the result that is the same whatever the outcome. */
-function accountOf({ supervised, tails }: Ran, staged: StagedIn) {
+async function accountOf({ supervised, logs }: Ran, staged: StagedIn, tools: KeepingTools) {
   const { wallMs, cpuMs, memoryPeakBytes } = supervised;
   return {
     usage: { wallMs, cpuMs, memoryPeakBytes, bytesIn: staged.bytesIn, bytesOut: 0 },
     inputs: staged.inputs,
-    ...(tails.stdout === "" ? {} : { stdout: tails.stdout }),
-    ...(tails.stderr === "" ? {} : { stderr: tails.stderr }),
+    ...(await keepLogs(logs, tools)),
   };
 }
 
 async function collect(
-  machine: Machine,
-  attempt: Attempt,
-  sandbox: Sandbox,
+  tools: StagingOutTools,
   outputs: Attempt["task"]["outputs"],
-  account: ReturnType<typeof accountOf>,
-  signal: AbortSignal,
+  account: Awaited<ReturnType<typeof accountOf>>,
 ): Promise<Part> {
   try {
-    const { dir } = sandbox;
-    const out = await stageOut(outputs, { transfer: machine.transfer, dir, signal, signUploads: attempt.signUploads });
+    const out = await stageOut(outputs, tools);
     return { ...account, outcome: "done", exitCode: 0, outputs: out.outputs, usage: { ...account.usage, bytesOut: out.bytesOut } };
   } catch (error) {
     const outcome = error instanceof MissingOutputError ? "exit" : "staging";
@@ -208,11 +205,14 @@ async function runInside(
     const program = { command: sandbox.command, cwd: sandbox.dir, environment, cgroupEntrance: cgroup?.entrance };
     attempt.enter("running");
     const ran = await runProgram(machine, attempt, program, mark, cgroup, signal);
-    const account = accountOf(ran, staged);
+    attempt.enter("staging-out");
+    const { dir, temporary } = sandbox;
+    const tools = { transfer: machine.transfer, dir, signal, signUploads: attempt.signUploads };
+    const onProblem = (message: string) => machine.options.onProblem?.(message);
+    const account = await accountOf(ran, staged, { ...tools, temporary, onProblem });
     const failure = failureOf(ran.supervised);
     if (failure !== undefined) return { ...account, ...asDiskFull(failure, sandbox.dir), outputs: [] };
-    attempt.enter("staging-out");
-    return await collect(machine, attempt, sandbox, outputs, account, signal);
+    return await collect(tools, outputs, account);
   } catch (error) {
     if (error instanceof StartError) hunt.forget(mark);
     else await Promise.all([cgroup?.kill(), hunt.endUnknown(mark)]);

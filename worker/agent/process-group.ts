@@ -1,8 +1,10 @@
 /** Starts a program as the leader of its own session and process group, and reads its pipes to their end whatever they hold. */
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Readable } from "node:stream";
+import type { LogStream } from "#domain/task-log.ts";
 import { codeOf, isMachineCode, MachineError, textOf } from "./fault.ts";
-import { DRAIN_AFTER_EXIT_MS, OUTPUT_TAIL_BYTES_MAX } from "./limits.ts";
+import { DRAIN_AFTER_EXIT_MS } from "./limits.ts";
+import { createLogBuffer, type LogBuffer } from "./log-buffer.ts";
 import { signalProcess } from "./process-table.ts";
 
 /** The script's own fault: no such interpreter, not a program, too long an environment. */
@@ -27,61 +29,22 @@ export interface ProcessGroup {
   /** The leader has ended and is reaped; the rest of the group may live. */
   readonly ended: Promise<Ending>;
   signal(signal: NodeJS.Signals): void;
-  /** The last output, once all who could write are gone. Call after `ended`. */
-  readTails(): Promise<{ readonly stdout: string; readonly stderr: string }>;
+  /** What it has written so far. */
+  readonly logs: Logs;
+  /** All who could write are gone and `logs` is whole. Call after `ended`. */
+  drained(): Promise<void>;
 }
 
-export interface Tail {
-  push(chunk: Buffer): void;
-  endsWith(end: Buffer): boolean;
-  /** Without `end`, where it is the end. */
-  text(end?: Buffer): string;
-}
+export type Logs = { readonly [S in LogStream]: LogBuffer };
 
-/** Keeps the last `bytesMax` bytes, and an end of `endBytes` behind them; holds at most as much again. */
-export function createTail(bytesMax: number, endBytes = 0): Tail {
-  const heldMax = bytesMax + endBytes;
-  let chunks: Buffer[] = [];
-  let bytes = 0;
-  let truncated = false;
-  const keep = (all: Buffer): void => {
-    truncated ||= all.length > heldMax;
-    chunks = [Buffer.from(all.subarray(Math.max(0, all.length - heldMax)))]; // a copy: the pool behind the chunk can go
-    bytes = Math.min(all.length, heldMax);
-  };
-  const joined = (): Buffer => {
-    if (chunks.length !== 1) chunks = [Buffer.concat(chunks)];
-    return chunks[0] as Buffer;
-  };
-  const endsWith = (end: Buffer): boolean => bytes >= end.length && joined().subarray(-end.length).equals(end);
-  return {
-    push(chunk) {
-      truncated ||= bytes > 0 && chunk.length >= heldMax;
-      if (chunk.length >= heldMax) return keep(chunk);
-      chunks.push(chunk);
-      bytes += chunk.length;
-      if (bytes >= 2 * heldMax || chunks.length >= 256) keep(joined());
-    },
-    endsWith,
-    text(end) {
-      const all = joined();
-      const stop = end !== undefined && endsWith(end) ? all.length - end.length : all.length;
-      let start = Math.max(0, stop - bytesMax);
-      // A character cut in two at the front is left out.
-      if (truncated || start > 0) for (let cut = 0; cut < 3 && ((all[start] ?? 0) & 0xc0) === 0x80; cut++) start++;
-      return all.toString("utf8", start, stop);
-    },
-  };
-}
-
-function drain(stream: Readable): { readonly tail: Tail; readonly closed: Promise<void> } {
-  const tail = createTail(OUTPUT_TAIL_BYTES_MAX);
-  stream.on("data", (chunk: Buffer) => tail.push(chunk));
+function drain(stream: Readable): { readonly log: LogBuffer; readonly closed: Promise<void> } {
+  const log = createLogBuffer();
+  stream.on("data", log.push);
   const closed = new Promise<void>((resolve) => {
     stream.on("close", resolve);
     stream.on("error", () => undefined); // "close" follows
   });
-  return { tail, closed };
+  return { log, closed };
 }
 
 export interface Program {
@@ -137,7 +100,8 @@ export async function startGroup(program: Program): Promise<ProcessGroup> {
     pid,
     ended,
     signal: (signal) => void signalProcess(-pid, signal),
-    async readTails() {
+    logs: { stdout: out.log, stderr: err.log },
+    async drained() {
       let timer: NodeJS.Timeout | undefined;
       const late = new Promise<void>((resolve) => {
         timer = setTimeout(resolve, DRAIN_AFTER_EXIT_MS);
@@ -147,7 +111,6 @@ export async function startGroup(program: Program): Promise<ProcessGroup> {
       // Whoever still holds them gets SIGPIPE or EPIPE from now on.
       stdout.destroy();
       stderr.destroy();
-      return { stdout: out.tail.text(), stderr: err.tail.text() };
     },
   };
 }

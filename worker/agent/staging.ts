@@ -320,7 +320,7 @@ interface Upload {
   readonly path: string;
 }
 
-async function uploadAll(uploads: readonly Upload[], { transfer, signal, signUploads }: StagingOutTools): Promise<void> {
+export async function uploadAll(uploads: readonly Upload[], { transfer, signal, signUploads }: StagingOutTools): Promise<void> {
   if (uploads.length === 0) return;
   const files = uploads.map(({ sha256, bytes }) => ({ sha256, bytes }));
   const urls = await tryOften("signing of uploads", signal, () => signUploads(files));

@@ -12,8 +12,9 @@ import { randomBytes } from "node:crypto";
 import { constants } from "node:os";
 import type { Socket } from "node:net";
 import { MachineError } from "./fault.ts";
-import { DRAIN_AFTER_EXIT_MS, IDLE_STARTERS_MAX, OUTPUT_TAIL_BYTES_MAX, STARTER_READY_MS, STARTER_USES_MAX } from "./limits.ts";
-import { commandLine, createTail, type Ending, type ProcessGroup, type Program, startErrorOf, type Tail } from "./process-group.ts";
+import { DRAIN_AFTER_EXIT_MS, IDLE_STARTERS_MAX, STARTER_READY_MS, STARTER_USES_MAX } from "./limits.ts";
+import { createEndMark, createLogBuffer } from "./log-buffer.ts";
+import { commandLine, type Ending, type ProcessGroup, type Program, startErrorOf } from "./process-group.ts";
 import { signalProcess } from "./process-table.ts";
 
 /**
@@ -62,10 +63,12 @@ while (read(STDIN, my $head, 4) == 4) {
 `;
 const TOKEN_BYTES = 24;
 
+type EndMark = ReturnType<typeof createEndMark>;
+
 interface Serving {
   readonly token: Buffer;
-  readonly stdout: Tail;
-  readonly stderr: Tail;
+  readonly stdout: EndMark;
+  readonly stderr: EndMark;
   onStarted(pid: number | { readonly errno: number }): void;
   onEnded(ending: Ending): void;
   /** Output has come, or the pipes have ended. */
@@ -195,9 +198,9 @@ export interface Starters {
   start(program: Program): Promise<ProcessGroup>;
 }
 
-/** The last output of both pipes; whether the token came, behind which nobody but the next attempt writes. */
-async function tailsOf(serving: Serving, output: { onOutput: () => void }): Promise<{ stdout: string; stderr: string; whole: boolean }> {
-  const isWhole = (): boolean => serving.stdout.endsWith(serving.token) && serving.stderr.endsWith(serving.token);
+/** Waits for the last output of both pipes; whether the token came, behind which nobody but the next attempt writes. */
+async function drain(serving: Serving, output: { onOutput: () => void }): Promise<boolean> {
+  const isWhole = (): boolean => serving.stdout.isWhole() && serving.stderr.isWhole();
   let timer: NodeJS.Timeout | undefined;
   if (!isWhole()) {
     await new Promise<void>((resolve) => {
@@ -208,8 +211,9 @@ async function tailsOf(serving: Serving, output: { onOutput: () => void }): Prom
     });
   }
   clearTimeout(timer);
-  const read = (tail: Tail): string => tail.text(serving.token);
-  return { stdout: read(serving.stdout), stderr: read(serving.stderr), whole: isWhole() };
+  serving.stdout.flush();
+  serving.stderr.flush();
+  return isWhole();
 }
 
 export function createStarters(): Starters {
@@ -243,12 +247,13 @@ export function createStarters(): Starters {
     const ended = new Promise<Ending>((resolve) => {
       told = resolve;
     });
-    const newTail = (): Tail => createTail(OUTPUT_TAIL_BYTES_MAX, TOKEN_BYTES);
+    const logs = { stdout: createLogBuffer(), stderr: createLogBuffer() };
     const token = Buffer.from(randomBytes((TOKEN_BYTES * 3) / 4).toString("base64url"));
     let serving: Serving | undefined;
     const started = await new Promise<number | { readonly errno: number }>((resolve) => {
       const onOutput = (): void => output.onOutput();
-      serving = { token, stdout: newTail(), stderr: newTail(), onStarted: resolve, onEnded: told, onOutput };
+      const ends = { stdout: createEndMark(token, logs.stdout), stderr: createEndMark(token, logs.stderr) };
+      serving = { token, ...ends, onStarted: resolve, onEnded: told, onOutput };
       starter.serve(serving, program);
     });
     if (typeof started !== "number" || serving === undefined) {
@@ -261,11 +266,11 @@ export function createStarters(): Starters {
       pid: started,
       ended,
       signal: (signal) => void signalProcess(-started, signal),
-      async readTails() {
+      logs,
+      async drained() {
         const { othersKilled, lost } = await ended;
-        const { whole, ...tails } = await tailsOf(served, output);
+        const whole = await drain(served, output);
         giveBack(starter, whole && othersKilled !== true && lost !== true);
-        return tails;
       },
     };
   }

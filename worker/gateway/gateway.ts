@@ -9,7 +9,7 @@
 import { createHash } from "node:crypto";
 import { addCapacity, type Capacity, NO_CAPACITY } from "#domain/capacity.ts";
 import type { ExperimentId, GatewayId, WorkerId } from "#domain/id.ts";
-import { SEGMENT_TASKS, decodeSet, encodeSet, type IndexSet, isEmptySet, minus, setOf, union } from "#domain/index-set.ts";
+import { SEGMENT_TASKS, decodeSet, encodeSet, hasIndex, type IndexSet, isEmptySet, minus, setOf, union } from "#domain/index-set.ts";
 import { type Lease, type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
 import { outputKey, resultKey } from "#domain/object-owner.ts";
 import { type OutputFile, RESULT_FORMAT_VERSION, type ResultObject, type TaskResult } from "#domain/result.ts";
@@ -35,6 +35,7 @@ import type {
 } from "#protocol/gen/worker.ts";
 import { PROTOCOL_VERSION, RELEASE_VERSION } from "#protocol/version.ts";
 import { createBlackHoles } from "./black-hole.ts";
+import type { LogRelay } from "./log-relay.ts";
 import { mayUnblock } from "./unblocking.ts";
 
 export interface GatewayDeps {
@@ -53,6 +54,20 @@ export interface GatewayDeps {
   readonly logger: Logger;
   /** Makes the names of result objects of this process its own. */
   readonly writer: string;
+  /** Where this gateway answers HTTP. */
+  readonly url?: string;
+  readonly relay?: LogRelay;
+  readonly watcher?: GatewayWatcher;
+}
+
+/** Told of what happens here: for metrics, and for those who look at an experiment. */
+export interface GatewayWatcher {
+  /** Results that are in the object store and committed, or found committed. */
+  committed(experiment: ExperimentId, results: readonly TaskResult[], bytes: number): void;
+  /** Something of the experiment may look different now. */
+  changed(experiment: ExperimentId): void;
+  beat(worker: string): void;
+  left(worker: string): void;
 }
 
 /** Results of a lease that is not finished wait for more: each commit costs an object and a write. */
@@ -93,10 +108,14 @@ export interface Gateway {
   /** Publishes liveness and usage until `signal` aborts. */
   beat(signal: AbortSignal): Promise<void>;
   sessions(): number;
+  /** Leases delivered and not settled. */
+  leases(): number;
   drainAll(reason: string): void;
   /** True when the worker holds this lease by what was delivered to it here. */
   holds(worker: WorkerId, lease: string): boolean;
 }
+
+const NOBODY_WATCHES: GatewayWatcher = { committed() {}, changed() {}, beat() {}, left() {} };
 
 const isCause = (x: string): x is FailureCause => (FAILURE_CAUSES as readonly string[]).includes(x);
 
@@ -125,6 +144,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const settle = createGroupCommit(deps);
   const hint = createHinter(deps);
   const blackHoles = createBlackHoles();
+  const watcher = deps.watcher ?? NOBODY_WATCHES;
   let written = 0;
 
   const send = (s: Session, body: NonNullable<GatewayMessage["body"]>) => s.channel.send({ body });
@@ -166,9 +186,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
     };
     s.leases.set(name, entry);
     send(s, { $case: "assignment", value: assignment });
+    watcher.changed(key.experiment);
   }
 
-  async function writeResults(s: Session, key: LeaseKey, results: readonly TaskResult[]): Promise<Batch> {
+  async function writeResults(s: Session, key: LeaseKey, results: readonly TaskResult[]): Promise<Batch & { readonly bytes: number }> {
     const { plan, planHash } = await deps.plans.of(key.experiment);
     const name = leaseName(key);
     const body: ResultObject = {
@@ -186,6 +207,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     const object = resultKey(key, `${deps.writer}-${s.number}-${++written}-${sha256.slice(0, 16)}`);
     await deps.objects.putIfAbsent(object, bytes);
     return {
+      bytes: bytes.length,
       ref: { key: object, sha256 },
       done: setOf(results.filter((r) => r.outcome === "done").map((r) => r.index)),
       failed: new Map(results.flatMap((r) => (r.outcome === "done" ? [] : [[r.index, r.outcome] as const]))),
@@ -203,6 +225,21 @@ export function createGateway(deps: GatewayDeps): Gateway {
     if (r !== undefined) applyReport(s, r, tasks);
   }
 
+  async function commit(s: Session, name: string, key: LeaseKey, entry: Delivered, results: readonly TaskResult[]): Promise<void> {
+    if (blackHoles.judge(workerName(s.worker), key, results)) return shun(s, name, key, setOf(results.map((r) => r.index)));
+    const batch = await writeResults(s, key, results);
+    const { plan } = await deps.plans.of(key.experiment);
+    const committed = union(batch.done, setOf(batch.failed.keys()));
+    const late = Math.abs(deps.clock.now() - entry.foldedAtMs) >= FOLD_MS;
+    const fold = late || mayUnblock(plan, key, committed, minus(entry.outstanding, committed));
+    const r = await settle({ lease: key, batches: [batch], fold });
+    if (r === undefined) return;
+    const counted = results.filter((one) => hasIndex(r.committed, one.index));
+    if (counted.length > 0) watcher.committed(key.experiment, counted, batch.bytes);
+    if (r.folded) entry.foldedAtMs = deps.clock.now();
+    applyReport(s, r, committed);
+  }
+
   async function flush(s: Session, name: string, key: LeaseKey, entry: Delivered): Promise<void> {
     if (entry.flushing) return;
     entry.flushing = true;
@@ -210,18 +247,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       while (entry.buffer.size > 0) {
         const results = [...entry.buffer.values()];
         entry.buffer = new Map();
-        if (blackHoles.judge(workerName(s.worker), key, results)) {
-          await shun(s, name, key, setOf(results.map((r) => r.index)));
-          continue;
-        }
-        const batch = await writeResults(s, key, results);
-        const { plan } = await deps.plans.of(key.experiment);
-        const committed = union(batch.done, setOf(batch.failed.keys()));
-        const late = Math.abs(deps.clock.now() - entry.foldedAtMs) >= FOLD_MS;
-        const fold = late || mayUnblock(plan, key, committed, minus(entry.outstanding, committed));
-        const r = await settle({ lease: key, batches: [batch], fold });
-        if (r?.folded) entry.foldedAtMs = deps.clock.now();
-        if (r !== undefined) applyReport(s, r, committed);
+        await commit(s, name, key, entry, results);
       }
     } catch (error) {
       // Nothing was acknowledged: the agent sends these results again.
@@ -270,6 +296,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   }
 
   async function onBeat(s: Session, message: Beat): Promise<"go on" | "end"> {
+    watcher.beat(workerName(s.worker));
     if (message.draining !== "") await deps.lifecycle.drain(s.worker);
     const inventory = message.leases.flatMap((l) => {
       const lease = parseLeaseName(l.lease);
@@ -343,6 +370,29 @@ export function createGateway(deps: GatewayDeps): Gateway {
     return { worker: key, number: worker.session, host: worker.host, channel, leases: new Map() };
   }
 
+  /** Messages until the stream ends; beats one after the other. */
+  async function receive(s: Session): Promise<void> {
+    const guarded = (work: Promise<unknown>, what: string) =>
+      void work.catch((error: unknown) =>
+        deps.logger.warn(`${what} failed; it is repeated by the next beat`, {
+          worker: s.worker.id,
+          reason: error instanceof Error ? error.message : String(error),
+        }),
+      );
+    let beating: Promise<unknown> = Promise.resolve();
+    for (let m = await s.channel.receive(); m !== undefined; m = await s.channel.receive()) {
+      const body = m.body;
+      if (body?.$case === "beat") {
+        const beat = body.value;
+        beating = beating.then(async () => (await onBeat(s, beat)) === "end" && s.channel.close("session ended"));
+        guarded(beating, "beat");
+        beating = beating.catch(() => undefined);
+      } else if (body?.$case === "results") guarded(results(s, body.value), "results");
+      else if (body?.$case === "logChunk") deps.relay?.received(workerName(s.worker), body.value);
+      else if (body?.$case === "released") guarded(giveBack(s, body.value.lease, decodeSet(body.value.tasks)), "release");
+    }
+  }
+
   async function serve(identity: { worker: WorkerId; pool: string }, channel: Session["channel"]): Promise<void> {
     const first = await channel.receive();
     if (first?.body?.$case !== "hello" || first.body.value.protocolVersion !== PROTOCOL_VERSION)
@@ -352,26 +402,15 @@ export function createGateway(deps: GatewayDeps): Gateway {
     const name = workerName(s.worker);
     sessions.get(name)?.channel.close("replaced by a newer stream");
     sessions.set(name, s);
+    const sendLog = (body: NonNullable<GatewayMessage["body"]>) => send(s, body);
+    deps.relay?.attach(name, sendLog);
     hint({});
-    const guarded = (work: Promise<unknown>, what: string) =>
-      void work.catch((error: unknown) =>
-        deps.logger.warn(`${what} failed; it is repeated by the next beat`, {
-          worker: s.worker.id,
-          reason: error instanceof Error ? error.message : String(error),
-        }),
-      );
-    let beating: Promise<unknown> = Promise.resolve();
-    for (let m = await channel.receive(); m !== undefined; m = await channel.receive()) {
-      const body = m.body;
-      if (body?.$case === "beat") {
-        const beat = body.value;
-        beating = beating.then(async () => (await onBeat(s, beat)) === "end" && channel.close("session ended"));
-        guarded(beating, "beat");
-        beating = beating.catch(() => undefined);
-      } else if (body?.$case === "results") guarded(results(s, body.value), "results");
-      else if (body?.$case === "released") guarded(giveBack(s, body.value.lease, decodeSet(body.value.tasks)), "release");
-    }
-    if (sessions.get(name) === s) sessions.delete(name);
+    await receive(s);
+    deps.relay?.detach(name, sendLog);
+    if (sessions.get(name) !== s) return;
+    sessions.delete(name);
+    watcher.left(name);
+    for (const { key: lease } of s.leases.values()) watcher.changed(lease.experiment);
   }
 
   async function dispatched(message: string): Promise<void> {
@@ -398,6 +437,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   async function beat(signal: AbortSignal): Promise<void> {
     let upSinceMs = startedAtMs;
     let lastMs = deps.clock.now();
+    const at = deps.url === undefined ? {} : { url: deps.url };
     while (!signal.aborted) {
       const nowMs = deps.clock.now();
       if (Math.abs(nowMs - lastMs) > GATEWAY_BEAT_MS + GATEWAY_STEP_MS) {
@@ -405,7 +445,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
         deps.logger.warn("the clock was stepped or this machine slept: workers get time to be heard", { byMs: nowMs - lastMs });
       }
       lastMs = nowMs;
-      const record = { id: deps.id, beatAtMs: nowMs, upSinceMs, queue: dispatchQueue(deps.id), usage: usage() };
+      const record = { id: deps.id, beatAtMs: nowMs, upSinceMs, queue: dispatchQueue(deps.id), usage: usage(), ...at };
       await deps.workers.putGateway(record).catch((error: unknown) => deps.logger.warn("gateway beat failed", { reason: String(error) }));
       await deps.clock.sleep(GATEWAY_BEAT_MS, signal);
     }
@@ -417,6 +457,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     dispatched,
     beat,
     sessions: () => sessions.size,
+    leases: () => [...sessions.values()].reduce((n, s) => n + s.leases.size, 0),
     drainAll: (reason) => {
       for (const s of sessions.values()) send(s, { $case: "drain", value: { reason } });
     },

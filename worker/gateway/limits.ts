@@ -32,3 +32,33 @@ export const CERTIFICATE_BACKDATE_MS = DAY_MS;
 export const SERVER_CERTIFICATE_CHECK_MS = DAY_MS;
 /** With less life left than this the server certificate is replaced while running. */
 export const SERVER_CERTIFICATE_RENEW_MS = 60 * DAY_MS;
+
+/** Longer than an agent keeps a read of a log without an answer. */
+export const LOG_ANSWER_WAIT_MS = 25_000;
+/** Logs of which the last chunk is remembered: 16 MiB. */
+export const LOG_CHUNKS_KEPT = 256;
+/** How often it is looked where a log is while it is nowhere. */
+export const LOG_LOOK_MS = 250;
+export const LOG_LOOK_MS_MAX = 2_000;
+
+/** An experiment that somebody reads events of is looked at so often. */
+export const LOOK_MS = 1_000;
+/** Sooner after something of it was committed here, but not sooner than this. */
+export const LOOK_HINTED_MS = 250;
+/** When it has ended, or could not be looked at. */
+export const LOOK_QUIET_MS = 5_000;
+/** A look that takes long is followed by a pause so many times as long. */
+export const FEED_DUTY = 10;
+/** Events that a reader may be behind. */
+export const EVENTS_KEPT = 256;
+/** Failed tasks that a snapshot shows. */
+export const FAILURES_SHOWN = 100;
+/** How long a feed without readers is kept, so that one who lost the connection finds its place. */
+export const FEED_IDLE_MS = 120_000;
+export const FEEDS_MAX = 1_000;
+
+export const HTTP_CONNECTIONS_MAX = 4_000;
+export const HTTP_HEADER_BYTES_MAX = 16 * 1024;
+export const HTTP_HEADERS_WAIT_MS = 10_000;
+/** A connection that nothing has moved over for so long is cut. */
+export const HTTP_STALL_MS = 60_000;

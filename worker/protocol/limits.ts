@@ -21,6 +21,9 @@ export const UNARY_WAIT_MS = 30_000;
 /** What a closed stream still gets to flush; then its connection is cut. */
 export const CLOSE_WAIT_MS = 5_000;
 
+/** Of the data of one LogChunk. */
+export const LOG_CHUNK_BYTES_MAX = 64 * 1024;
+
 export const TOKEN_BYTES_MAX = 64 * 1024;
 export const UPLOADS_PER_REQUEST_MAX = 1_000;
 /** Of a reason or an error sentence on the wire (it travels in a header). */

@@ -394,6 +394,7 @@ export const gatewayItem = (g: GatewayRecord): Item => ({
   up: number(g.upSinceMs),
   queue: text(g.queue),
   usage: { M: Object.fromEntries([...g.usage].map(([id, c]) => [id, capacity(c)])) },
+  ...(g.url === undefined ? {} : { url: text(g.url) }),
   ttl: number(Math.ceil(g.beatAtMs / 1000) + DAY_S),
 });
 
@@ -402,6 +403,7 @@ export const gatewayFrom = (item: Item): GatewayRecord => ({
   beatAtMs: numberOf(item, "beat"),
   upSinceMs: numberOf(item, "up"),
   queue: textOf(item, "queue"),
+  ...(item.url === undefined ? {} : { url: textOf(item, "url") }),
   usage: new Map(
     Object.entries(item.usage?.M ?? {})
       .sort(([a], [b]) => (a < b ? -1 : 1))

@@ -12,6 +12,9 @@ import { count, idOf, instantMs, pageOf } from "./identity.ts";
 const PRIORITY_MAX = 100;
 const WEIGHT_MAX = 1000;
 
+/** Absent while no gateway is up. */
+const links = <N extends string>(name: N) => z.object({ [name]: z.string() } as { [K in N]: z.ZodString });
+
 export const experimentSummary = z.object({
   id: idOf("experiment"),
   name: z.string(),
@@ -84,6 +87,7 @@ export const experimentView = experimentSummary.extend({
   retentionDays: count.exactOptional(),
   sets: z.array(setProgress).readonly(),
   budget: budgetView.exactOptional(),
+  links: links("events").describe("events: where the gateway tells what happens, as it does").exactOptional(),
 });
 export type ExperimentViewAnswer = z.output<typeof experimentView>;
 export const experimentPage = pageOf(experimentSummary);
@@ -167,6 +171,7 @@ const attempt = z.object({
 export const taskDetail = taskView.extend({
   dependsOn: z.array(z.string()).readonly(),
   history: z.array(attempt).readonly().describe("Newest first"),
+  links: links("log").describe("log: where to follow what it writes").exactOptional(),
 });
 export type TaskDetailAnswer = z.output<typeof taskDetail>;
 

@@ -40,4 +40,5 @@ export const health = z.object({
   version: z.string(),
   parts: z.record(z.string(), partState).describe("What requests need: whether it answers now"),
   deadLetters: z.int().min(0).exactOptional().describe("Messages that were given out too often; absent while that is not known"),
+  links: z.object({ gateway: z.string() }).exactOptional().describe("gateway: a gateway that answers, for live logs and events"),
 });

@@ -16,6 +16,8 @@ import type { Page } from "#ports/task-store.ts";
 
 export { compilePlan } from "./compile.ts";
 export { createExperimentOrchestrator } from "./orchestrator.ts";
+export { createObservation, type Observation, type Observed, type TaskFailure } from "./observation.ts";
+export { createTaskLogs, type LogPlace, type TaskAt, type TaskLogs } from "./task-log.ts";
 
 export interface SetProgress {
   readonly set: string;

@@ -2,6 +2,7 @@
 import { type Budget, budgetAdvice, budgetHold, budgetSpecOf, hasBudget, type Spent } from "#domain/budget.ts";
 import { type Experiment, isTerminal, type TaskSet } from "#domain/experiment.ts";
 import { intersect, sizeOf } from "#domain/index-set.ts";
+import type { Lease } from "#domain/lease.ts";
 import type { Segment } from "#domain/segment.ts";
 import type { BudgetView, ExperimentOrchestrator, ExperimentView } from "./index.ts";
 import { findExperiment } from "./look.ts";
@@ -11,14 +12,27 @@ import { openLeases } from "./task-list.ts";
 const SEGMENT_PAGE = 100;
 
 export function createViewing(deps: OrchestratorDeps): Pick<ExperimentOrchestrator, "find" | "view" | "list" | "listProject"> {
-  const closed = createClosed();
+  const look = createLook(deps);
   return {
     find: (id) => findExperiment(deps, id),
-    view: async (id) => view(deps, closed, await findExperiment(deps, id)),
+    view: async (id) => look(await findExperiment(deps, id)),
     list: (owner, options) => deps.tasks.listExperiments(owner, options),
     listProject: (project, options) => deps.tasks.listProject(project, options),
   };
 }
+
+export type ViewDeps = Pick<OrchestratorDeps, "tasks" | "plans" | "scheduler">;
+/** Told of the open leases that were met on the way: all of those that hold something. */
+type OnLease = (lease: Lease) => void;
+
+/** Looks that remember what cannot change from one to the next. */
+export function createLook(deps: ViewDeps): (e: Experiment, onLease?: OnLease) => ReturnType<ExperimentOrchestrator["view"]> {
+  const closed = createClosed();
+  return (e, onLease = () => undefined) => view(deps, closed, e, onLease);
+}
+
+/** All born segments of a set. */
+export const segmentsOf = (deps: Pick<OrchestratorDeps, "tasks">, t: TaskSet): AsyncGenerator<Segment> => openOf(deps, t, new Map());
 
 interface Sum {
   done: number;
@@ -51,7 +65,7 @@ type Closed = ReturnType<typeof createClosed>;
 const countOf = (s: Segment): Sum => ({ done: sizeOf(s.done), failed: sizeOf(s.failed), skipped: sizeOf(s.skipped), leased: 0 });
 
 /** Born segments from `from` on that are not known to be closed, in runs of a page. */
-async function* openOf(deps: OrchestratorDeps, t: TaskSet, closed: ReadonlyMap<number, Sum>): AsyncGenerator<Segment> {
+async function* openOf(deps: Pick<OrchestratorDeps, "tasks">, t: TaskSet, closed: ReadonlyMap<number, Sum>): AsyncGenerator<Segment> {
   for (let from = 0; from < t.next; ) {
     if (closed.has(from)) {
       from++;
@@ -64,7 +78,7 @@ async function* openOf(deps: OrchestratorDeps, t: TaskSet, closed: ReadonlyMap<n
   }
 }
 
-async function sumOf(deps: OrchestratorDeps, t: TaskSet, closed: Map<number, Sum>): Promise<Sum> {
+async function sumOf(deps: ViewDeps, t: TaskSet, closed: Map<number, Sum>, onLease: OnLease): Promise<Sum> {
   // As it is now: others who look at the same time add to it.
   const known = new Map(closed);
   const sum: Sum = { done: 0, failed: 0, skipped: 0, leased: 0 };
@@ -78,13 +92,15 @@ async function sumOf(deps: OrchestratorDeps, t: TaskSet, closed: Map<number, Sum
     if (s.closed) closed.set(s.key.segment, countOf(s));
     else open.push(s);
   }
-  for (const s of await Promise.all(open.map((segment) => heldIn(deps, segment)))) add(s);
+  for (const s of await Promise.all(open.map((segment) => heldIn(deps, segment, onLease)))) add(s);
   return sum;
 }
 
 /** What its open leases committed is done, whether folded or not. */
-async function heldIn(deps: OrchestratorDeps, s: Segment): Promise<Sum> {
-  const done = (await openLeases(deps, s)).reduce((n, l) => n + sizeOf(intersect(l.done, l.hold)), 0);
+async function heldIn(deps: ViewDeps, s: Segment, onLease: OnLease): Promise<Sum> {
+  const leases = await openLeases(deps, s);
+  leases.forEach(onLease);
+  const done = leases.reduce((n, l) => n + sizeOf(intersect(l.done, l.hold)), 0);
   return { done, failed: 0, skipped: 0, leased: sizeOf(s.leased) - done };
 }
 
@@ -102,7 +118,7 @@ function headOf(e: Experiment): Omit<ExperimentView, "labels" | "sets"> {
   };
 }
 
-async function view(deps: OrchestratorDeps, closed: Closed, e: Experiment): ReturnType<ExperimentOrchestrator["view"]> {
+async function view(deps: ViewDeps, closed: Closed, e: Experiment, onLease: OnLease): ReturnType<ExperimentOrchestrator["view"]> {
   // What is being deleted has nothing left to look at.
   if (e.status === "DELETING") return { ...headOf(e), labels: { ...e.labels }, sets: [] };
   const { plan } = await deps.plans.of(e.id);
@@ -112,7 +128,7 @@ async function view(deps: OrchestratorDeps, closed: Closed, e: Experiment): Retu
       const sum: Sum = { done: 0, failed: 0, skipped: t.skipAll ? t.count : 0, leased: 0 };
       // A closed set's sums are exact in one item; otherwise its segments and open leases are counted.
       if (t.closed === t.segments && !t.skipAll) Object.assign(sum, { done: t.done, failed: t.failed, skipped: t.skipped });
-      else if (!t.skipAll) Object.assign(sum, await sumOf(deps, t, closed(e, t)));
+      else if (!t.skipAll) Object.assign(sum, await sumOf(deps, t, closed(e, t), onLease));
       return { set: plan.sets[t.ordinal]?.name ?? "", total: t.count, ...sum };
     }),
   );

@@ -55,10 +55,13 @@ export interface RenewReply {
 }
 
 export interface AgentMessage {
-  body: { $case: "hello"; value: Hello } | { $case: "beat"; value: Beat } | { $case: "results"; value: Results } | {
-    $case: "released";
-    value: Released;
-  } | undefined;
+  body:
+    | { $case: "hello"; value: Hello }
+    | { $case: "beat"; value: Beat }
+    | { $case: "results"; value: Results }
+    | { $case: "released"; value: Released }
+    | { $case: "logChunk"; value: LogChunk }
+    | undefined;
 }
 
 export interface GatewayMessage {
@@ -71,6 +74,8 @@ export interface GatewayMessage {
     | { $case: "drain"; value: Drain }
     | { $case: "startOver"; value: StartOver }
     | { $case: "beatSeen"; value: BeatSeen }
+    | { $case: "logRead"; value: LogRead }
+    | { $case: "logCancel"; value: LogCancel }
     | undefined;
 }
 
@@ -234,6 +239,37 @@ export interface Drain {
 /** The incarnation is dead: kill everything, forget everything, say Hello with incarnation 0. */
 export interface StartOver {
   reason: string;
+}
+
+/**
+ * Asks for some of what an attempt has written, while somebody reads it. Each is answered by one LogChunk: at once when there is
+ * something, when it comes, or by nothing after a while. So the gateway has as much under way as it has asked for, and no read
+ * outlives the stream that it came by.
+ */
+export interface LogRead {
+  /** chosen by the gateway, once for each read of a stream */
+  id: number;
+  lease: string;
+  task: number;
+  stderr: boolean;
+  offset: number;
+  bytesMax: number;
+}
+
+/** Nobody waits for the answer any more. */
+export interface LogCancel {
+  id: number;
+}
+
+export interface LogChunk {
+  id: number;
+  /** Of the first byte of `data`. Larger than asked for: what lies between is not held any more. Smaller: that is the end so far. */
+  offset: number;
+  data: Uint8Array;
+  /** no such attempt waits or runs here (any more) */
+  over: boolean;
+  /** too many reads at once */
+  busy: boolean;
 }
 
 export interface SignUploadsRequest {
@@ -565,6 +601,9 @@ export const AgentMessage: MessageFns<AgentMessage> = {
       case "released":
         Released.encode(message.body.value, writer.uint32(34).fork()).join();
         break;
+      case "logChunk":
+        LogChunk.encode(message.body.value, writer.uint32(162).fork()).join();
+        break;
     }
     return writer;
   },
@@ -614,6 +653,14 @@ export const AgentMessage: MessageFns<AgentMessage> = {
             message.body = { $case: "released", value: Released.decode(reader, reader.uint32()) };
             continue;
           }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.body = { $case: "logChunk", value: LogChunk.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -657,6 +704,12 @@ export const GatewayMessage: MessageFns<GatewayMessage> = {
         break;
       case "beatSeen":
         BeatSeen.encode(message.body.value, writer.uint32(66).fork()).join();
+        break;
+      case "logRead":
+        LogRead.encode(message.body.value, writer.uint32(162).fork()).join();
+        break;
+      case "logCancel":
+        LogCancel.encode(message.body.value, writer.uint32(170).fork()).join();
         break;
     }
     return writer;
@@ -737,6 +790,22 @@ export const GatewayMessage: MessageFns<GatewayMessage> = {
             }
 
             message.body = { $case: "beatSeen", value: BeatSeen.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.body = { $case: "logRead", value: LogRead.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.body = { $case: "logCancel", value: LogCancel.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -2255,6 +2324,243 @@ export const StartOver: MessageFns<StartOver> = {
             }
 
             message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLogRead(): LogRead {
+  return { id: 0, lease: "", task: 0, stderr: false, offset: 0, bytesMax: 0 };
+}
+
+export const LogRead: MessageFns<LogRead> = {
+  encode(message: LogRead, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.lease !== "") {
+      writer.uint32(18).string(message.lease);
+    }
+    if (message.task !== 0) {
+      writer.uint32(24).uint32(message.task);
+    }
+    if (message.stderr !== false) {
+      writer.uint32(32).bool(message.stderr);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(40).uint64(message.offset);
+    }
+    if (message.bytesMax !== 0) {
+      writer.uint32(48).uint32(message.bytesMax);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LogRead {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLogRead();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.lease = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.task = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.stderr = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.bytesMax = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLogCancel(): LogCancel {
+  return { id: 0 };
+}
+
+export const LogCancel: MessageFns<LogCancel> = {
+  encode(message: LogCancel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint64(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LogCancel {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLogCancel();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLogChunk(): LogChunk {
+  return { id: 0, offset: 0, data: new Uint8Array(0), over: false, busy: false };
+}
+
+export const LogChunk: MessageFns<LogChunk> = {
+  encode(message: LogChunk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0) {
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.offset !== 0) {
+      writer.uint32(16).uint64(message.offset);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(26).bytes(message.data);
+    }
+    if (message.over !== false) {
+      writer.uint32(32).bool(message.over);
+    }
+    if (message.busy !== false) {
+      writer.uint32(40).bool(message.busy);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LogChunk {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLogChunk();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.offset = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.data = reader.bytes();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.over = reader.bool();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.busy = reader.bool();
             continue;
           }
         }
