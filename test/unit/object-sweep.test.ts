@@ -62,16 +62,20 @@ beforeEach(() => {
 
 const put = (...keys: readonly string[]) => Promise.all(keys.map((key) => at.objects.putIfAbsent(key, BODY)));
 
-/** A lease with one committed result that names one large output; it lies under the name of the lease, as all do. */
-async function committed(state: Lease["state"]): Promise<{ result: string; output: string }> {
+/** A lease with one committed result that names one large output and one log; they lie under the name of the lease, as all do. */
+async function committed(state: Lease["state"]): Promise<{ result: string; output: string; log: string }> {
   const [result, output] = [resultKey(KEY, "named"), outputKey(KEY, "a".repeat(64))];
   const of = (index: number, object: string) => ({ index, outputs: [{ name: "O", path: "o", sha256: "", bytes: 1, object }] });
   const unmasked = of(1, outputKey(KEY, "b".repeat(64)));
-  await at.objects.putIfAbsent(result, Buffer.from(JSON.stringify({ lease: LEASE, results: [of(0, output), unmasked] })));
+  const log = outputKey(KEY, "d".repeat(64));
+  await at.objects.putIfAbsent(
+    result,
+    Buffer.from(JSON.stringify({ lease: LEASE, results: [{ ...of(0, output), logs: { stdout: { object: log } } }, unmasked] })),
+  );
   const refs = [{ key: result, sha256: "", mask: range(0, 1) }];
   at.table.leases.set(`${KEY.experiment}/0/0/1`, aLease({ key: KEY, state, refs, done: range(0, 1) }));
-  await put(output);
-  return { result, output };
+  await put(output, log);
+  return { result, output, log };
 }
 
 describe("the sweep of objects", () => {
@@ -79,10 +83,10 @@ describe("the sweep of objects", () => {
   const orphans = [resultKey(KEY, "refused"), outputKey(KEY, "b".repeat(64)), outputKey(KEY, "c".repeat(64))];
 
   test("takes what a closed lease does not name, and leaves what it names", async () => {
-    const { result, output } = await committed("CLOSED");
+    const named = Object.values(await committed("CLOSED"));
     await put(...orphans);
     await at.scheduler.sweep();
-    expect(await at.keys()).toEqual([output, result].sort());
+    expect(await at.keys()).toEqual(named.sort());
   });
 
   test("takes nothing of an open lease", async () => {
@@ -93,10 +97,10 @@ describe("the sweep of objects", () => {
   });
 
   test("takes no output while the result object that may name it can't be read", async () => {
-    const { result, output } = await committed("CLOSED");
+    const { result, output, log } = await committed("CLOSED");
     await at.objects.remove(result);
     await at.scheduler.sweep();
-    expect(await at.keys()).toEqual([output]);
+    expect(await at.keys()).toEqual([output, log]);
   });
 
   test("takes everything of an experiment that is gone, and nothing of a lease that may still come", async () => {

@@ -12,6 +12,7 @@ import type { ExperimentId, GatewayId, WorkerId } from "#domain/id.ts";
 import { SEGMENT_TASKS, decodeSet, encodeSet, hasIndex, type IndexSet, isEmptySet, minus, setOf, union } from "#domain/index-set.ts";
 import { type Lease, type LeaseKey, leaseName, parseLeaseName } from "#domain/lease.ts";
 import { outputKey, resultKey } from "#domain/object-owner.ts";
+import type { KeptLog } from "#domain/task-log.ts";
 import { type OutputFile, RESULT_FORMAT_VERSION, type ResultObject, type TaskResult } from "#domain/result.ts";
 import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
 import { segmentName } from "#domain/segment.ts";
@@ -130,8 +131,19 @@ function parseResult(bytes: Uint8Array): TaskResult | undefined {
 }
 
 /** What is not inline was put under the lease, whatever the agent says. */
-const storedOutput = (lease: LeaseKey, { object: _, ...output }: OutputFile): OutputFile =>
-  output.inline === undefined ? { ...output, object: outputKey(lease, output.sha256) } : output;
+function storedResult(lease: LeaseKey, result: TaskResult): TaskResult {
+  const stored = (content: OutputFile | KeptLog) => {
+    if (typeof content !== "object" || content === null) return content;
+    const { object: _, ...of } = content;
+    return of.inline === undefined && typeof of.sha256 === "string" ? { ...of, object: outputKey(lease, of.sha256) } : of;
+  };
+  const logs = Object.fromEntries(Object.entries(result.logs ?? {}).map(([stream, log]) => [stream, stored(log)]));
+  return {
+    ...result,
+    outputs: result.outputs.map((output) => stored(output) as OutputFile),
+    ...(result.logs === undefined ? {} : { logs }),
+  };
+}
 
 const phasesOf = ({ phases: p }: WireInventory): { phases?: Phases } =>
   p === undefined
@@ -200,7 +212,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       worker: workerName(s.worker),
       host: s.host,
       agentVersion: RELEASE_VERSION,
-      results: results.map((result) => ({ ...result, outputs: result.outputs.map((output) => storedOutput(key, output)) })),
+      results: results.map((result) => storedResult(key, result)),
     };
     const bytes = Buffer.from(JSON.stringify(body));
     const sha256 = createHash("sha256").update(bytes).digest("hex");

@@ -92,7 +92,7 @@ export function createTaskLogs(deps: TaskLogsDeps): TaskLogs {
     const { log, text } = keptOf(result, stream);
     if (text !== undefined) return { log, content: Buffer.from(text) };
     if (log.inline !== undefined) return checked(log, Buffer.from(log.inline, "base64"));
-    const stored = await deps.objects.get(`c/${log.sha256}`, LOG_HEAD_BYTES_MAX + LOG_TAIL_BYTES_MAX);
+    const stored = await deps.objects.get(log.object ?? `c/${log.sha256}`, LOG_HEAD_BYTES_MAX + LOG_TAIL_BYTES_MAX);
     if (stored === undefined) throw new SchedulerError("integrity", "the log is missing from the object store");
     if (createHash("sha256").update(stored).digest("hex") !== log.sha256)
       throw new SchedulerError("integrity", "the stored log is damaged");

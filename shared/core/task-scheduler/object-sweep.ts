@@ -104,7 +104,8 @@ async function namedBy(objects: ObjectSweepDeps["objects"], lease: Lease): Promi
     if (bytes === undefined) return undefined;
     const { results } = JSON.parse(Buffer.from(bytes).toString("utf8")) as ResultObject;
     for (const result of results)
-      if (hasIndex(ref.mask, result.index)) for (const { object } of result.outputs) if (object !== undefined) named.add(object);
+      if (hasIndex(ref.mask, result.index))
+        for (const { object } of [...result.outputs, ...Object.values(result.logs ?? {})]) if (object !== undefined) named.add(object);
   }
   return named;
 }
