@@ -40,7 +40,7 @@ function world(faults: readonly ("lost" | "lost answer" | number)[] = [], token:
 
 describe("the client", () => {
   it("speaks the whole contract", async () => {
-    const { client } = world();
+    const { client, fake } = world();
     expect((await client.call("planExperiment", { body })).tasks).toBe(3);
     const { id } = await client.call("createExperiment", { body, query: { submit: "true" }, idempotencyKey: "k" });
     expect((await client.call("getExperiment", { params: { id } })).status).toBe("RUNNING");
@@ -48,6 +48,9 @@ describe("the client", () => {
     expect((await client.call("getTask", { params: { id, set: "hello", number: 0 } })).parameters).toEqual({ A: "1" });
     const output = await client.open("getOutput", { params: { id, set: "hello", number: 0, name: "OUT" } });
     expect(await output.text()).toBe(OUTPUT_TEXT);
+    expect((await client.call("listWorkers", {})).items).toEqual([]);
+    const object = { type: "compute_resource", id: (await fake.deps.resources.read("local")).id } as const;
+    await fake.deps.authorization.write([{ object, relation: "user", subject: { type: "user", id: ALICE.id } }]);
     expect((await client.call("listWorkers", {})).items[0]?.host).toBe("node-1");
   });
 
