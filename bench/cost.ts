@@ -18,7 +18,7 @@ import { ID_RANDOM_BYTES, makeId } from "#domain/id.ts";
 import { isEmptySet } from "#domain/index-set.ts";
 import { encodeLists } from "#domain/lists.ts";
 import { EDGES_FORMAT_VERSION, type Plan } from "#domain/plan.ts";
-import { assignmentOf } from "#gateway/assignment.ts";
+import { deliveryOf } from "#gateway/assignment.ts";
 import { createGateway } from "#gateway/gateway.ts";
 import type { AgentMessage, GatewayMessage } from "#protocol/gen/worker.ts";
 import { createAgent } from "#agent/agent.ts";
@@ -87,7 +87,7 @@ function openGateway(engine: Engine, rooms: ReturnType<typeof openRooms>) {
   const data = createDataMover({ ...engine, inputs: createMemoryInputStore(), plans: rooms.plans, storage });
   const gateway = createGateway({
     ...{ ...engine, id, ...rooms, writer: id },
-    assignment: async (lease, tasks) => assignmentOf(lease, await data.stage(lease, tasks)),
+    assignment: async (lease, tasks) => deliveryOf(lease, await data.stage(lease, tasks)),
     hint: (h) => rooms.hint(h),
   });
   const startAgent = (size: Plan["sets"][number]["resources"]["capacity"], signal: AbortSignal): Promise<void> => {

@@ -11,7 +11,7 @@ import { dispatchQueue } from "#core/worker-lifecycle/index.ts";
 import { SchedulerError } from "#domain/error.ts";
 import { ID_RANDOM_BYTES, makeId, type WorkerId } from "#domain/id.ts";
 import { parseLeaseName } from "#domain/lease.ts";
-import { assignmentOf } from "#gateway/assignment.ts";
+import { deliveryOf } from "#gateway/assignment.ts";
 import { loadOrCreateAuthority } from "#gateway/certificates.ts";
 import { createGateway, type Gateway } from "#gateway/gateway.ts";
 import { createGatewayServer } from "#gateway/server.ts";
@@ -81,7 +81,7 @@ async function main(): Promise<void> {
     scheduler: rooms.scheduler,
     lifecycle: rooms.lifecycle,
     assignment: (lease, tasks) =>
-      e.meter.charging([lease.key.experiment], async () => assignmentOf(lease, await rooms.data.stage(lease, tasks))),
+      e.meter.charging([lease.key.experiment], async () => deliveryOf(lease, await rooms.data.stage(lease, tasks))),
     hint: (h) => rooms.hint(h),
     clock: e.clock,
     logger: e.logger,

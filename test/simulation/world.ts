@@ -271,7 +271,7 @@ function createWorld(kernel: Kernel, seed: number) {
       plans,
       scheduler,
       lifecycle,
-      assignment: async (lease, indices) => assignmentOf(plan, lease, indices),
+      assignment: async (lease, indices) => ({ assignment: assignmentOf(plan, lease, indices), unstaged: [] }),
       hint: (h) => hint(h, 0),
       clock: p.clock,
       logger: quiet,

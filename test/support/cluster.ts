@@ -11,6 +11,7 @@ import { createWorkerLifecycle, dispatchMessage } from "#core/worker-lifecycle/i
 import type { Budget } from "#domain/budget.ts";
 import type { Experiment } from "#domain/experiment.ts";
 import { makeId } from "#domain/id.ts";
+import { members, minus, setOf } from "#domain/index-set.ts";
 import type { Plan } from "#domain/plan.ts";
 import type { TaskResult } from "#domain/result.ts";
 import type { CostStore } from "#ports/cost-store.ts";
@@ -51,7 +52,13 @@ export interface Cluster {
   run(done: () => boolean, limitMs: number): Promise<number>;
 }
 
-export async function createCluster(plan: Plan, workers: readonly SimulatedWorker[], budget: Budget = {}): Promise<Cluster> {
+export async function createCluster(
+  plan: Plan,
+  workers: readonly SimulatedWorker[],
+  budget: Budget = {},
+  /** Why a task can't get its inputs. */
+  unstaged: (index: number) => string | undefined = () => undefined,
+): Promise<Cluster> {
   const kernel = createKernel(1);
   const { random } = kernel;
   const table = createMemoryTable();
@@ -87,7 +94,11 @@ export async function createCluster(plan: Plan, workers: readonly SimulatedWorke
   const id = makeId("gateway", clock.now(), random.bytes(10));
   const gateway = createGateway({
     ...{ id, tasks, workers: workerStore, objects: store, plans, scheduler, lifecycle, clock, logger: quiet, writer: id },
-    assignment: async (lease, indices) => assignmentOf(plan, lease, indices),
+    assignment: async (lease, indices) => {
+      const missing = members(indices).filter((index) => unstaged(index) !== undefined);
+      const assignment = assignmentOf(plan, lease, minus(indices, setOf(missing)));
+      return { assignment, unstaged: missing.map((index) => ({ index, message: unstaged(index) ?? "" })) };
+    },
     hint: (h) => hint(h, 0),
   });
   const silent = new Set<string>();

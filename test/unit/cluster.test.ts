@@ -92,3 +92,22 @@ test("a task that takes long to stage is seen to do so", async () => {
   expect(order(0)).toEqual(["RUNNING", "STAGING_IN", "STAGING_OUT", "COMPLETED"]);
   expect(order(2)).toEqual(expect.arrayContaining(["QUEUED", "STAGING_IN", "RUNNING", "STAGING_OUT"]));
 });
+
+test("tasks whose inputs are not there fail as such, without a worker, and the others run", async () => {
+  const run = () => ({ ms: SECOND_MS, outcome: "done" as const });
+  const why = (index: number) => (index % 3 === 0 ? "shared-data:/x does not exist" : undefined);
+  const cluster = await createCluster(
+    planOf([planSet("p", 30, { retry: RETRIES })]),
+    [{ host: "a", cores: 2, prefetchPercent: 100, run }],
+    {},
+    why,
+  );
+  await cluster.run(() => ended(cluster), HOUR_MS);
+  expect(status(cluster)).toBe("FAILED");
+  expect(failed(cluster)).toBe(10);
+  expect([...cluster.table.leases.values()].every((l) => l.state === "CLOSED")).toBe(true);
+  const [worker] = cluster.table.workers.values();
+  expect(worker?.free).toEqual(worker?.cap);
+  expect(await cluster.stateOf("p", 3)).toBe("FAILED");
+  expect(await cluster.stateOf("p", 4)).toBe("COMPLETED");
+});

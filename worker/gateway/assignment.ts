@@ -11,6 +11,8 @@ const fileOf = (f: StagedFile): File => ({
   inline: f.inline ?? new Uint8Array(0),
 });
 
+export const deliveryOf = (lease: Lease, staged: StagedLease) => ({ assignment: assignmentOf(lease, staged), unstaged: staged.unstaged });
+
 export function assignmentOf(lease: Lease, { plan, planHash, set, assets, tasks }: StagedLease): Assignment {
   return {
     lease: leaseName(lease.key),

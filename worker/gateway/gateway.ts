@@ -17,6 +17,7 @@ import { type OutputFile, RESULT_FORMAT_VERSION, type ResultObject, type TaskRes
 import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
 import { segmentName } from "#domain/segment.ts";
 import { PACKAGE_KINDS, type Phases, type WorkerKey, workerName } from "#domain/worker.ts";
+import type { Unstaged } from "#core/data-mover/index.ts";
 import type { Batch, Hint, Plans, SettleReport, SettleRequest, TaskScheduler } from "#core/task-scheduler/index.ts";
 import { BEAT_INTERVAL_MS, dispatchQueue, parseDispatch, type WorkerLifecycle } from "#core/worker-lifecycle/index.ts";
 import type { Clock } from "#ports/clock.ts";
@@ -47,8 +48,11 @@ export interface GatewayDeps {
   readonly plans: Plans;
   readonly scheduler: Pick<TaskScheduler, "settle">;
   readonly lifecycle: WorkerLifecycle;
-  /** Everything the agent needs to run these tasks of the lease: script, parameters, files. */
-  readonly assignment: (lease: Lease, tasks: IndexSet) => Promise<Assignment>;
+  /** Everything the agent needs to run these tasks of the lease: script, parameters, files; and those that can't get their files. */
+  readonly assignment: (
+    lease: Lease,
+    tasks: IndexSet,
+  ) => Promise<{ readonly assignment: Assignment; readonly unstaged: readonly Unstaged[] }>;
   /** Sends a hint to the schedule queue. */
   readonly hint: (hint: Hint) => Promise<void>;
   readonly clock: Clock;
@@ -187,11 +191,13 @@ export function createGateway(deps: GatewayDeps): Gateway {
       applyReport(s, (await settle({ lease: key, fold: true })) as SettleReport, rest);
       return;
     }
-    const assignment = await deps.assignment(lease, rest);
+    const { assignment, unstaged } = await deps.assignment(lease, rest);
+    if (unstaged.length > 0) await failUnstaged(s, key, unstaged);
+    if (assignment.tasks.length === 0) return;
     const entry = s.leases.get(name) ?? {
       key,
       reserved: lease.reserved,
-      outstanding: rest,
+      outstanding: setOf(assignment.tasks.map(({ index }) => index)),
       buffer: new Map(),
       flushing: false,
       foldedAtMs: deps.clock.now(),
@@ -199,6 +205,20 @@ export function createGateway(deps: GatewayDeps): Gateway {
     s.leases.set(name, entry);
     send(s, { $case: "assignment", value: assignment });
     watcher.changed(key.experiment);
+  }
+
+  /** They end here, by their policy for `staging`: no worker ever sees them. */
+  async function failUnstaged(s: Session, key: LeaseKey, unstaged: readonly Unstaged[]): Promise<void> {
+    const nowMs = deps.clock.now();
+    const usage = { wallMs: 0, cpuMs: 0, memoryPeakBytes: 0, bytesIn: 0, bytesOut: 0 };
+    const ends = { outcome: "staging", startedAtMs: nowMs, endedAtMs: nowMs, usage, inputs: [], outputs: [] } as const;
+    const batch = await writeResults(
+      s,
+      key,
+      unstaged.map(({ index, message }) => ({ index, message, ...ends })),
+    );
+    const r = await settle({ lease: key, batches: [batch], fold: true });
+    if (r !== undefined) applyReport(s, r, setOf(batch.failed.keys()));
   }
 
   async function writeResults(s: Session, key: LeaseKey, results: readonly TaskResult[]): Promise<Batch & { readonly bytes: number }> {

@@ -16,7 +16,7 @@ import type { InputStore, PinnedInput } from "#ports/input-store.ts";
 import type { ObjectStore } from "#ports/object-store.ts";
 import type { Storage } from "#ports/storage.ts";
 import type { TaskStore } from "#ports/task-store.ts";
-import type { DataMover, StagedFile, StagedFiles, StagedInput } from "./index.ts";
+import type { DataMover, StagedFile, StagedFiles, StagedInput, StagedTask } from "./index.ts";
 import { createResults } from "./results.ts";
 
 const URL_LIFETIME_MS = 24 * 3_600_000;
@@ -126,7 +126,6 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
     return files;
   }
 
-  /** What was kept inside a result becomes an object where it is too large for a message. */
   /** For the time that the lease is open: then it is an orphan under the lease's name, and swept. */
   async function putFor(lease: Lease, bytes: Uint8Array, sha256: string): Promise<string> {
     const key = outputKey(lease.key, sha256);
@@ -251,8 +250,10 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
     const committed = committedOutputs(lease.key.experiment);
     const all = members(tasks);
     const bytesMax = Math.min(FILES_BYTES_MAX, Math.floor(FILES_OF_LEASE_BYTES_MAX / all.length));
-    const assets = (await Promise.all(plan.assets.map((a) => assetFiles(lease.key.experiment, a)))).flat();
-    const staged = all.map(async (index) => {
+    const assets = await stagedOr(async () => (await Promise.all(plan.assets.map((a) => assetFiles(lease.key.experiment, a)))).flat());
+    if (typeof assets === "string")
+      return { plan, planHash, set, assets: [], tasks: [], unstaged: all.map((index) => ({ index, message: assets })) };
+    const stageTask = async (index: number): Promise<StagedTask> => {
       const number = lease.key.segment * SEGMENT_TASKS + index;
       const bindings = taskBindings(plan, lease.key.set, number);
       const inputs = await Promise.all([
@@ -272,8 +273,11 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
       const files = taskFiles(plan, lease.key.set, number);
       const own = files === undefined ? { files: [] } : await listed(lease, await ownFiles(lease, plan, files, committed), bytesMax);
       return { index, number, parameters: bindings.texts, inputs, own, outputFiles: files?.outputs ?? [] };
-    });
-    return { plan, planHash, set, assets, tasks: await Promise.all(staged) };
+    };
+    const found = await Promise.all(all.map(async (index) => ({ index, task: await stagedOr(() => stageTask(index)) })));
+    const good = found.flatMap(({ task }) => (typeof task === "string" ? [] : [task]));
+    const unstaged = found.flatMap(({ index, task }) => (typeof task === "string" ? [{ index, message: task }] : []));
+    return { plan, planHash, set, assets, tasks: good, unstaged };
   }
 
   return {
@@ -292,6 +296,16 @@ export function createDataMover(deps: DataMoverDeps): DataMover {
     signUploads: (lease, files) => Promise.all(files.map((f) => deps.objects.signPut(outputKey(lease, f.sha256), f, expiresAtMs()))),
     signDownload: (output, untilMs) => deps.objects.signGet(contentOf(output), untilMs),
   };
+}
+
+/** Why something can't be staged, where asking again would not help. */
+async function stagedOr<T>(work: () => Promise<T>): Promise<T | string> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof SchedulerError && error.disposition === "terminal") return error.message;
+    throw error;
+  }
 }
 
 const baseName = (path: string): string => path.slice(path.lastIndexOf("/") + 1);

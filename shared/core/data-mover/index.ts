@@ -53,10 +53,18 @@ export interface StagedLease {
   readonly set: PlanSet;
   readonly assets: readonly StagedFile[];
   readonly tasks: readonly StagedTask[];
+  /** Tasks that can't get their inputs however often one asks: a file is not there, or may not be used. */
+  readonly unstaged: readonly Unstaged[];
+}
+
+export interface Unstaged {
+  readonly index: number;
+  /** What is missing, for the user. */
+  readonly message: string;
 }
 
 export interface DataMover {
-  /** Everything that the tasks of the lease need. URLs hold for a day. */
+  /** Everything that the tasks of the lease need. URLs hold for a day. Errors: retryable ones only; the others are those of tasks. */
   stage(lease: Lease, tasks: IndexSet): Promise<StagedLease>;
   /** Brings one file of a storage resource into the object store. Errors: `not-found`, `invalid-input`, `integrity`. */
   bringIn(experiment: ExperimentId, storage: string, path: string): Promise<PinnedInput>;
