@@ -44,7 +44,7 @@ export function createMetrics(sources: MetricsSources): GatewayMetrics {
     beats.size === 0 ? 0 : Math.max(0, sources.now() - Math.min(...beats.values())) / 1000,
   );
   const readers = new Gauge({ name: `${PREFIX}readers`, help: "Open streams by what they show", labelNames: ["of"], registers });
-  for (const of of ["events", "log"]) readers.set({ of }, 0);
+  for (const kind of ["events", "log"]) readers.set({ of: kind }, 0);
   const commits = counter("commits_total", "Batches of results that were committed");
   const tasks = counter("tasks_total", "Attempts that were committed, by how they ended", ["outcome"]);
   const resultBytes = counter("result_bytes_total", "Bytes of result objects");
@@ -64,7 +64,7 @@ export function createMetrics(sources: MetricsSources): GatewayMetrics {
     },
     beat: (worker) => void beats.set(worker, sources.now()),
     left: (worker) => void beats.delete(worker),
-    stream: (of, change) => readers.inc({ of }, change),
+    stream: (kind, change) => readers.inc({ of: kind }, change),
     logBytes: (bytes) => logBytes.inc(bytes),
     text: () => registry.metrics(),
   };
