@@ -17,6 +17,8 @@ interface Instance {
 export const clientOf = ({ url, token }: RunningSystem): Client => createClient({ server: url, token });
 
 const AT_ONCE = 16;
+/** A task's view names no more of those that it waits for. The times below are of all. */
+const PARENTS_SHOWN_MAX = 100;
 const PAGE = 1000;
 
 async function allTasks(client: Client, id: ExperimentId): Promise<AnswerOf<"listTasks">["items"]> {
@@ -45,7 +47,7 @@ export async function checkWorkflow(client: Client, id: ExperimentId, instance: 
       const result = history[0]?.result;
       expect(result?.outcome, name).toBe("done");
       const { parents = [], outputFiles = [] } = wanted.get(name) ?? {};
-      expect(dependsOn.length, name).toBe(parents.length);
+      expect(dependsOn.length, name).toBe(Math.min(parents.length, PARENTS_SHOWN_MAX));
       const outputs = result?.outputs.map(({ path, bytes }) => [path, bytes]).sort();
       expect(outputs, name).toEqual(outputFiles.map((file) => [file, sizes.get(file)]).sort());
       times.set(name, { startedAtMs: result?.startedAtMs ?? Number.NaN, endedAtMs: result?.endedAtMs ?? Number.NaN });
