@@ -34,6 +34,11 @@ const login = (command: Command): Command =>
       .option("--issuer [url]", "sign in at the OpenID Connect issuer of the server instead, in a browser"),
   );
 
+const fate = (): Option =>
+  new Option("--experiments <fate>", "what becomes of the experiments that are in no project with others")
+    .choices(["keep", "delete"])
+    .makeOptionMandatory();
+
 function addAuth(group: Command, { add }: Registering): void {
   const command = (usage: string, description: string) => group.command(usage).description(description);
   add(login(group.command("login")), async () => (await auth()).login);
@@ -46,6 +51,10 @@ function addAuth(group: Command, { add }: Registering): void {
   );
   const password = passwordFile(command("password", "change your password; ends every other login of yours"));
   add(password.option("--new-password-file <file>", "read the new password from a file"), async () => (await auth()).changePassword);
+  const exporting = command("export", "everything of your account as JSON lines").option("--to <file>", "write it there");
+  add(exporting, async () => (await auth()).exportAccount);
+  const leaving = command("delete", "delete your account; it can't be had back").addOption(fate());
+  add(leaving.requiredOption("--confirm <name>", "the name of the account"), async () => (await auth()).deleteAccount);
   const token = group.command("token").description("API tokens for programs (AIRAVATA_TOKEN)");
   const scope = new Option("--scope <scope...>", "what it may be used for; each takes in those before it");
   const create = token
@@ -66,6 +75,7 @@ function addUser(group: Command, { add, paged }: Registering): void {
   add(paged(command("list", "users by name")), async () => (await user()).list);
   add(profile(passwordFile(command("create <name>", "make an account for somebody"))), async () => (await user()).create);
   add(command("disable <user>", "refuse a user from the next request on"), async () => (await user()).setDisabled("disableUser"));
+  add(command("delete <user>", "delete somebody's account").addOption(fate()), async () => (await user()).remove);
   add(command("enable <user>", "let a user in again"), async () => (await user()).setDisabled("enableUser"));
   add(
     passwordFile(command("password <user>", "set a user's password; ends every login of the account")),

@@ -1,4 +1,5 @@
 /** auth: login, logout, status, refresh, register, password and API tokens. */
+import { writeFile } from "node:fs/promises";
 import { createClient } from "#api/client.ts";
 import type { Scope } from "#domain/account.ts";
 import { SchedulerError } from "#domain/error.ts";
@@ -150,6 +151,34 @@ export async function changePassword(session: Session, options: PasswordOptions)
   const next = await readPassword(io, options.newPasswordFile, signal, "New password: ");
   await client.call("changePassword", { body: { current, next }, signal });
   output.result({ done: true }, () => ["the password is changed; every other login of the account has ended"]);
+  return EXIT.done;
+}
+
+/** JSON lines to a file, or to standard output; a broken off one is no export. */
+export async function exportAccount(session: Session, options: { readonly to?: string }): Promise<number> {
+  const { io, output, signal } = session;
+  const response = await (await connect(session)).open("exportMe", { signal });
+  const text = await response.text();
+  if (!text.endsWith('{"kind":"end"}\n')) throw new SchedulerError("unavailable", "the export broke off: try again");
+  if (options.to === undefined) {
+    io.stdout.write(text);
+    return EXIT.done;
+  }
+  await writeFile(options.to, text, { mode: 0o600, flag: "wx" });
+  output.result({ file: options.to, lines: text.split("\n").length - 1 }, () => [`everything of your account is in ${options.to}`]);
+  return EXIT.done;
+}
+
+interface DeleteOptions {
+  readonly experiments: "keep" | "delete";
+  readonly confirm: string;
+}
+
+export async function deleteAccount(session: Session, options: DeleteOptions): Promise<number> {
+  const { experiments, confirm } = options;
+  await (await connect(session)).call("deleteMe", { query: { experiments, confirm }, signal: session.signal });
+  await removeContext(session.io.env);
+  session.output.result({ deleted: true }, () => [`the account ${confirm} is deleted`]);
   return EXIT.done;
 }
 

@@ -53,3 +53,18 @@ export async function resetPassword(
   output.result(user, () => [`the password of ${user.name} is changed; every login of the account has ended`]);
   return EXIT.done;
 }
+
+export async function remove(
+  session: Session,
+  options: { readonly experiments: "keep" | "delete" },
+  args: readonly string[],
+): Promise<number> {
+  const id = args[0] ?? "";
+  await (await connect(session)).call("deleteUser", {
+    params: { id },
+    query: { experiments: options.experiments },
+    signal: session.signal,
+  });
+  session.output.result({ id, deleted: true }, () => [`the account ${id} is deleted`]);
+  return EXIT.done;
+}

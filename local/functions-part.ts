@@ -6,7 +6,7 @@ import { openHttpParts } from "#compose/http-parts.ts";
 import { openRooms } from "#compose/rooms.ts";
 import { SCHEDULE_QUEUE } from "#compose/scheduling.ts";
 import { RELEASE_VERSION } from "#protocol/version.ts";
-import { createHttpApp, createLambdaHandler, isArchivePath, isFilePath } from "#functions/http/index.ts";
+import { createHttpApp, createLambdaHandler, isArchivePath, isExportPath, isFilePath } from "#functions/http/index.ts";
 import { createScheduleHandler } from "#functions/queue/schedule-tasks.ts";
 import { announceReady, exitWithParent } from "./child.ts";
 import { prepareInstallation } from "./first-start.ts";
@@ -36,7 +36,7 @@ async function main(): Promise<void> {
   const host = createFunctionsHost({
     http: {
       handler: (event) => meter.invocation({ memoryMib: HTTP_MEMORY_MIB, http: true }, () => http(event)),
-      streams: [{ matches: (path) => isArchivePath(path) || isFilePath(path), fetch: app.fetch }],
+      streams: [{ matches: (path) => isArchivePath(path) || isFilePath(path) || isExportPath(path), fetch: app.fetch }],
       host: "127.0.0.1",
       port: Number(process.env.AIRAVATA_HTTP_PORT ?? "0"),
     },

@@ -17,6 +17,7 @@ import type { AppDeps, HttpDeps } from "./deps.ts";
 import { createCors } from "./cors.ts";
 import { createCostHandlers } from "./costs.ts";
 import { createDeadLetterHandlers } from "./dead-letters.ts";
+import { createDepartureHandlers } from "./departure.ts";
 import { createExperimentHandlers } from "./experiments.ts";
 import { createExplainHandlers } from "./explain.ts";
 import { runOnce } from "./idempotency.ts";
@@ -146,6 +147,7 @@ export function createHttpApp(deps: HttpDeps): HttpApp {
     ...createOwnAccountHandlers(deps),
     ...createUserHandlers(deps),
     ...createProjectHandlers(deps),
+    ...createDepartureHandlers(deps),
     ...createDeadLetterHandlers(deps),
     ...createExperimentHandlers(deps),
     ...createExplainHandlers(deps),

@@ -3,7 +3,7 @@
 import type { ResourceSettings } from "#api/schema/resource.ts";
 import type { DeadLetters } from "#core/dead-letters/index.ts";
 import type { ExperimentOrchestrator, OutputView, TaskLogs } from "#core/experiment-orchestrator/index.ts";
-import type { Accounts, Caller, Projects } from "#core/accounts/index.ts";
+import type { Accounts, Caller, Departure, Projects } from "#core/accounts/index.ts";
 import type { Cost } from "#core/costs/index.ts";
 import type { TaskScheduler } from "#core/task-scheduler/index.ts";
 import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
@@ -93,6 +93,7 @@ export interface HttpDeps {
   readonly gateways: Gateways;
   readonly accounts: Accounts;
   readonly projects: Projects;
+  readonly departure: Departure;
   readonly signIn: {
     readonly registration: "open" | "closed";
     readonly issuer?: { readonly issuer: string; readonly clientId: string; readonly scope: string; readonly audience: string };

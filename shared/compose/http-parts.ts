@@ -1,6 +1,6 @@
 /** What the HTTP application needs, wherever it runs. */
 import { createOidcIdentityProvider } from "#adapters/oidc/identity-provider.ts";
-import { createAccounts, createProjects } from "#core/accounts/index.ts";
+import { createAccounts, createDeparture, createProjects } from "#core/accounts/index.ts";
 import { createCosts } from "#core/costs/index.ts";
 import { createDeadLetters } from "#core/dead-letters/index.ts";
 import { compilePlan, createExperimentOrchestrator, createTaskLogs } from "#core/experiment-orchestrator/index.ts";
@@ -45,11 +45,16 @@ export async function openHttpParts(s: HttpStores, rooms: Rooms) {
     clock,
     random,
   });
+  const projects = createProjects({ ...s, store: s.projects, deploymentId: DEPLOYMENT_ID });
   const queues = async () => [SCHEDULE_QUEUE, ...(await s.workers.gateways()).map((gateway) => gateway.queue)];
   const deadLetters = createDeadLetters({ messages: s.queue, queues });
   return {
     accounts,
-    projects: createProjects({ ...s, store: s.projects, deploymentId: DEPLOYMENT_ID }),
+    projects,
+    departure: createDeparture({
+      ...{ store: s.accounts, projects, authorization: s.authorization, deploymentId: DEPLOYMENT_ID, experiments: orchestrator },
+      planOf: async (experiment) => (await rooms.plans.of(experiment.id, experiment)).plan,
+    }),
     signIn: { registration: config.registration, ...issuerOf(config) },
     orchestrator,
     scheduler: rooms.scheduler,

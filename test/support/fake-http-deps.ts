@@ -9,8 +9,9 @@ import { createMemoryMessageQueue } from "../../shared/adapters/memory/message-q
 import { createMemoryRateLimiter } from "../../shared/adapters/memory/rate-limiter.ts";
 import { createMemoryStorage } from "../../shared/adapters/memory/storage.ts";
 import { createMemoryResourceStore } from "../../shared/adapters/memory/resource-store.ts";
-import { createAccounts, createProjects } from "../../shared/core/accounts/index.ts";
+import { createAccounts, createDeparture, createProjects } from "../../shared/core/accounts/index.ts";
 import { hashPassword, SALT_BYTES } from "../../shared/core/accounts/password.ts";
+import type { Authorization } from "../../shared/ports/authorization.ts";
 import type { UserRecord } from "../../shared/ports/account-store.ts";
 import type { ExperimentFile, ExperimentOrchestrator, LogPlace, OutputView } from "../../shared/core/experiment-orchestrator/index.ts";
 import { compilePlan } from "../../shared/core/experiment-orchestrator/compile.ts";
@@ -249,39 +250,62 @@ const alicesStorage = (resource: string): Parameters<HttpDeps["authorization"]["
   ];
 };
 
+/** A machine of the administrator's and a folder of Alice's. */
+function openResources(authorization: Authorization) {
+  const resources = createMemoryResourceStore();
+  const files = id("resource");
+  void resources.putResource({ kind: "LOCAL", id: id("resource"), name: "local", owner: ADMIN.id, createdAtMs: 1 });
+  void resources.putResource({ kind: "POSIX", id: files, name: STORAGE, owner: ALICE.id, root: "/files", createdAtMs: 1 });
+  void authorization.write(alicesStorage(files));
+  const storage = createMemoryStorage();
+  storage.place("/in.txt", Buffer.from("in"));
+  return { resources, storage };
+}
+
+/** Looked up late: the orchestrator is made last. */
+const ofExperiments = (fake: () => FakeHttp, orchestrator: () => ExperimentOrchestrator) => ({
+  experiments: {
+    list: (...asked: Parameters<ExperimentOrchestrator["list"]>) => orchestrator().list(...asked),
+    cancel: (key: ExperimentId) => orchestrator().cancel(key),
+    remove: (key: ExperimentId) => orchestrator().remove(key),
+  },
+  planOf: async (e: Experiment) => (fake().experiments.get(e.id) ?? notFound()).plan,
+});
+
+/** Tokens are names, and every password is the same. */
+const knownByName = (accounts: HttpDeps["accounts"], users: ReadonlyMap<string, User>): HttpDeps["accounts"] => ({
+  ...accounts,
+  login: async (name, password) => {
+    const user = [...users.values()].find((one) => one.name === name);
+    if (user === undefined || password !== PASSWORD) return refuse();
+    // A whole user record, as the room gives it: the hash must not get out.
+    const expiresAtMs = 4_000_000_000_000;
+    return { token: tokenOf(user), expiresAtMs, refreshToken: "art_refresh", refreshExpiresAtMs: expiresAtMs, user: recordOf(user) };
+  },
+  authenticate: async (token) => {
+    const user = users.get(token) ?? refuse();
+    return { user: recordOf(user), scopes: user.scopes, by: user.by };
+  },
+});
+
 export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
   const users = new Map([ALICE, BOB, ADMIN].map((user) => [tokenOf(user), user]));
   const authorization = createMemoryAuthorization();
   const deployment = { type: "deployment", id: "main" } as const;
   void authorization.write([{ object: deployment, relation: "admin", subject: { type: "user", id: ADMIN.id } }]);
-  const resources = createMemoryResourceStore();
-  void resources.putResource({ kind: "LOCAL", id: id("resource"), name: "local", owner: ADMIN.id, createdAtMs: 1 });
-  const files = id("resource");
-  void resources.putResource({ kind: "POSIX", id: files, name: STORAGE, owner: ALICE.id, root: "/files", createdAtMs: 1 });
-  const storage = createMemoryStorage();
-  storage.place("/in.txt", Buffer.from("in"));
-  void authorization.write(alicesStorage(files));
+  const { resources, storage } = openResources(authorization);
   const store = createMemoryAccountStore();
   for (const user of users.values()) void store.createUser(recordOf(user));
   const errors: string[] = [];
   const clock = { now: (): number => fake.nowMs };
   const random = { bytes: randomBytes };
   const accounts = createAccounts({ store, clock, random, tokenKey: randomBytes(32), passwordCost: CHEAP });
+  const projects = createProjects({
+    ...{ store: createMemoryProjectStore(), authorization, deploymentId: "main", clock, random },
+    tasks: { listProject: (project, page) => orchestrator.listProject(project, page) },
+  });
   const deps: HttpDeps = {
-    accounts: {
-      ...accounts,
-      login: async (name, password) => {
-        const user = [...users.values()].find((one) => one.name === name);
-        if (user === undefined || password !== PASSWORD) return refuse();
-        // A whole user record, as the room gives it: the hash must not get out.
-        const expiresAtMs = 4_000_000_000_000;
-        return { token: tokenOf(user), expiresAtMs, refreshToken: "art_refresh", refreshExpiresAtMs: expiresAtMs, user: recordOf(user) };
-      },
-      authenticate: async (token) => {
-        const user = users.get(token) ?? refuse();
-        return { user: recordOf(user), scopes: user.scopes, by: user.by };
-      },
-    },
+    accounts: knownByName(accounts, users),
     signIn: { registration: "closed" },
     get orchestrator() {
       return orchestrator;
@@ -296,9 +320,16 @@ export function createFakeHttp(options: Partial<HttpDeps> = {}): FakeHttp {
     costs: { of: async () => costOf({ "write-units": 1_500_000 }) },
     charging: (_payers, work) => work(),
     authorization,
-    projects: createProjects({
-      ...{ store: createMemoryProjectStore(), authorization, deploymentId: "main", clock, random },
-      tasks: { listProject: (project, page) => orchestrator.listProject(project, page) },
+    projects,
+    departure: createDeparture({
+      store,
+      projects,
+      authorization,
+      deploymentId: "main",
+      ...ofExperiments(
+        () => fake,
+        () => orchestrator,
+      ),
     }),
     taskLogs: fakeTaskLogs(() => fake),
     gateways: { urlFor: async () => fake.gatewayUrl },

@@ -12,7 +12,7 @@ import { createMemoryResourceStore } from "../../shared/adapters/memory/resource
 import { createMemoryTable } from "../../shared/adapters/memory/table.ts";
 import { createMemoryTaskStore } from "../../shared/adapters/memory/task-store.ts";
 import { createMemoryWorkerStore } from "../../shared/adapters/memory/worker-store.ts";
-import { createAccounts, createProjects } from "../../shared/core/accounts/index.ts";
+import { createAccounts, createDeparture, createProjects } from "../../shared/core/accounts/index.ts";
 import { createDataMover, createResults } from "../../shared/core/data-mover/index.ts";
 import { createExperimentOrchestrator } from "../../shared/core/experiment-orchestrator/index.ts";
 import { createResourceRegistry } from "../../shared/core/resource-registry/index.ts";
@@ -21,9 +21,10 @@ import { decodePlan } from "../../shared/domain/plan-encoding.ts";
 import type { UserId } from "../../shared/domain/id.ts";
 import type { Authorization } from "../../shared/ports/authorization.ts";
 import type { Logger } from "../../shared/ports/logger.ts";
-import { createHttpApp, type HttpApp } from "../../functions/http/index.ts";
+import { createGatewayApp, createHttpApp, type HttpApp } from "../../functions/http/index.ts";
 import type { HttpDeps } from "../../functions/http/deps.ts";
 import { createFakeHttp, EXPERIMENT_YAML, PASSWORD } from "./fake-http-deps.ts";
+import { createFakeLive } from "./fake-live.ts";
 import type { Named } from "./route-requests.ts";
 
 const quiet: Logger = { debug() {}, info() {}, warn() {}, error() {}, child: () => quiet };
@@ -42,6 +43,8 @@ export interface Person {
 
 export interface RealHttp {
   readonly app: HttpApp;
+  /** What the gateway serves of the API. */
+  readonly gateway: HttpApp;
   readonly deps: HttpDeps;
   readonly clock: { nowMs: number };
   readonly alice: Person;
@@ -92,14 +95,20 @@ function openDeps(s: ReturnType<typeof stores>, authorization: Authorization, cl
   const results = createResults({ tasks: s.tasks, objects });
   const storage = () => Promise.reject(new Error("no storage here"));
   const data = createDataMover({ tasks: s.tasks, objects, inputs, plans, storage, clock: time });
+  const projects = createProjects({ store: s.projects, tasks: s.tasks, authorization, deploymentId: "main", clock: time, random });
+  const orchestrator = createExperimentOrchestrator({ ...common, scheduler, results, data });
   return {
     ...fake.deps,
     accounts: createAccounts({
       ...{ store: s.accounts, clock: time, random, tokenKey: randomBytes(32) },
       passwordCost: { memoryKib: 64, passes: 1, lanes: 1 },
     }),
-    projects: createProjects({ store: s.projects, tasks: s.tasks, authorization, deploymentId: "main", clock: time, random }),
-    orchestrator: createExperimentOrchestrator({ ...common, scheduler, results, data }),
+    projects,
+    orchestrator,
+    departure: createDeparture({
+      ...{ store: s.accounts, projects, authorization, deploymentId: "main", experiments: orchestrator },
+      planOf: async (experiment) => (await plans.of(experiment.id, experiment)).plan,
+    }),
     authorization,
     resources: createResourceRegistry({ store: s.resources, clock: time, random }),
     clock: time,
@@ -117,6 +126,7 @@ export async function openRealHttp(authorization: Authorization): Promise<RealHt
   const s = stores();
   const deps = openDeps(s, authorization, clock);
   const app = createHttpApp(deps);
+  const gateway = createGatewayApp(deps, createFakeLive().deps);
   const call: RealHttp["call"] = (method, path, as, body, headers = {}) => {
     const yaml = typeof body === "string";
     const all = {
@@ -162,5 +172,5 @@ export async function openRealHttp(authorization: Authorization): Promise<RealHt
     return JSON.stringify([users, tokens, projects, relations, experiments, sets, await s.resources.listResources()]);
   }
 
-  return { app, deps, clock, alice, bob, admin, stored, call };
+  return { app, gateway, deps, clock, alice, bob, admin, stored, call };
 }

@@ -16,7 +16,12 @@ export interface Named {
 
 const OTHERS: Readonly<Record<string, string>> = { set: "hello", number: "0", name: "OUT", user: "bob" };
 
-const QUERIES: Partial<Record<OperationId, string>> = { getFile: "?path=/in.txt", putFile: "?path=/in.txt&replace=true" };
+const QUERIES: Partial<Record<OperationId, string>> = {
+  deleteMe: "?experiments=delete&confirm=alice",
+  deleteUser: "?experiments=keep",
+  getFile: "?path=/in.txt",
+  putFile: "?path=/in.txt&replace=true",
+};
 
 const json = (value: unknown) => ({ type: "application/json", text: JSON.stringify(value) });
 const yaml = { type: "application/yaml", text: EXPERIMENT_YAML };

@@ -74,4 +74,8 @@ export type ApiTokenAnswer = z.output<typeof apiToken>;
 export const apiTokenPage = pageOf(apiToken);
 export const madeToken = apiToken.extend({ value: z.string().describe("Shown this once") });
 
+export const departure = {
+  experiments: z.enum(["keep", "delete"]).describe("What becomes of the user's experiments that are in no project with others"),
+};
+
 export const done = z.object({ done: z.literal(true) });

@@ -16,6 +16,7 @@ import type { ProjectRecord } from "#ports/project-store.ts";
 import type { Profile, TokenRecord, UserPage, UserRecord } from "#ports/account-store.ts";
 
 export { createAccounts } from "./accounts.ts";
+export { createDeparture } from "./departure.ts";
 export { createProjects } from "./projects.ts";
 
 export interface Login {
@@ -111,4 +112,21 @@ export interface Projects {
   place(user: UserId, wanted: string | undefined): Promise<ProjectId | undefined>;
   /** What has to be written about an experiment before it is made. A function of what is stored of it: can be mended at any time. */
   grantsOf(experiment: { readonly id: ExperimentId; readonly owner: UserId; readonly project?: ProjectId | undefined }): Relation[];
+}
+
+/** One line of an export. Nothing secret is in it: no password's or token's hash. */
+export type ExportedPart = { readonly kind: "account" | "session" | "token" | "project" | "experiment" | "plan" } & Readonly<
+  Record<string, unknown>
+>;
+
+export interface Departure {
+  /** The profile, sessions, tokens, projects, and every experiment that the user made, with its plan. */
+  exported(id: UserId): AsyncIterable<ExportedPart>;
+  /**
+   * Ends an account: its name, profile, password and identity are gone, its tokens refused from the next request on; its id stays
+   * on what others rely on. Experiments in projects that others belong to stay; `delete` takes all others along. Refuses
+   * before any effect (`conflict`): administrators, and last owners of projects that others belong to. May be repeated when
+   * it broke off (`conflict` too: workers still hold tasks, or with `keep` something has not ended).
+   */
+  leave(id: UserId, experiments: "keep" | "delete"): Promise<void>;
 }
