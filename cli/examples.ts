@@ -59,6 +59,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
     `airavata experiment retry ${ID} --task count/3 count/7`,
   ],
   "experiment edit": [`airavata experiment edit ${ID} --priority 10`, `airavata experiment edit ${ID} --tasks-at-once 50 --keep-days 30`],
+  "experiment timeline": [`airavata experiment timeline ${ID}`, `airavata experiment timeline ${ID} --points 500 --json`],
   "experiment derive": [
     `airavata experiment derive ${ID} --set YEAR=2016..2019`,
     `airavata experiment derive ${ID} --set-compute cpu=2 --no-submit`,

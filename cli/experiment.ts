@@ -5,6 +5,7 @@ import type { FailureCause } from "#domain/plan.ts";
 import type { TaskState } from "#domain/task.ts";
 import { showUsd } from "./cost.ts";
 import { EXIT } from "./exit-code.ts";
+import { describeFailures } from "./failures.ts";
 import { readExperimentId, readTaskName } from "./experiment-id.ts";
 import { clean, showBytes, showDuration, showInstant, table } from "./output.ts";
 import { type PageOptions, readPages } from "./pages.ts";
@@ -28,8 +29,11 @@ export async function status(session: Session, _: object, args: Args): Promise<n
   // With something running the bars say enough.
   const stuck = !hasEnded(view) && view.sets.every((set) => set.leased === 0);
   const remark = stuck && !session.output.json ? await remarkOn(client, id, signal) : undefined;
-  session.output.result({ ...view, nanoUsd }, () => [
+  const anyFailed = view.sets.some((set) => set.failed > 0);
+  const failures = anyFailed ? await client.call("getFailures", { params: { id }, signal }) : undefined;
+  session.output.result({ ...view, nanoUsd, ...(failures === undefined ? {} : { failures }) }, () => [
     ...describe(view, session.output),
+    ...(failures === undefined ? [] : describeFailures(failures)),
     `cost  ${showUsd(nanoUsd)} of control plane`,
     ...(remark === undefined ? [] : [remark]),
   ]);

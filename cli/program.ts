@@ -99,6 +99,8 @@ const withSet = (command: Command): Command =>
 /** What is made from experiments, and how one is rid of them. */
 function addOfFile(experiment: Command, around: Surroundings): void {
   const add = (usage: string, description: string): Command => experiment.command(usage).description(description);
+  const timeline = add("timeline <id>", "how many tasks of each set were queued, staging, running and done over its life");
+  leaf(timeline.option("--points <n>", "steps, 1 to 500", toNumber), around, async () => (await import("./timeline.ts")).timeline);
   const derive = withSet(add("derive <id>", "create and start a new experiment from the file of this one, with other values"))
     .option("--no-submit", "only create it")
     .option("--detach", "return as soon as it has started");

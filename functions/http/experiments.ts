@@ -19,6 +19,8 @@ type Operations =
   | "deleteExperiment"
   | "getExperimentFile"
   | "deriveExperiment"
+  | "getTimeline"
+  | "getFailures"
   | "submitExperiment"
   | "cancelExperiment"
   | "pauseExperiment"
@@ -160,6 +162,8 @@ export function createExperimentHandlers(deps: HttpDeps): Handlers<Operations> {
     submitExperiment: async ({ params }) => summaryOf(await orchestrator.submit(params.id)),
     cancelExperiment: async ({ params }) => summaryOf(await orchestrator.cancel(params.id)),
     pauseExperiment: async ({ params }) => summaryOf(await orchestrator.pause(params.id)),
+    getTimeline: async ({ params, query }) => orchestrator.timeline(params.id, query.points),
+    getFailures: async ({ params }) => orchestrator.failures(params.id),
     resumeExperiment: async ({ params }) => summaryOf(await orchestrator.resume(params.id)),
     retryExperiment: async ({ params, body }) => summaryOf(await orchestrator.retry(params.id, body)),
     editExperiment: async ({ params, body: { budget, ...others } }) => {

@@ -2,6 +2,7 @@
 import type { Capacity } from "./capacity.ts";
 import type { IndexSet } from "./index-set.ts";
 import type { FailureCause } from "./plan.ts";
+import type { Pace } from "./pace.ts";
 import { type SegmentKey, segmentName } from "./segment.ts";
 import { parseId } from "./id.ts";
 import type { WorkerKey } from "./worker.ts";
@@ -41,6 +42,8 @@ export interface Lease {
   /** Of committed tasks that are not folded yet: what the segment's sums gain. */
   readonly runMs: number;
   readonly failedMs: number;
+  /** Likewise. */
+  readonly pace?: Pace;
   readonly assignedAtMs: number;
   readonly closeCause?: CloseCause;
   /** Tasks that came back without an outcome, for people to see. */

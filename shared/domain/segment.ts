@@ -1,6 +1,7 @@
 /** A segment: a run of 4,096 consecutive tasks of a set, one stored item. Readiness is derived, never stored. */
 import { type IndexSet, minus, rangeSet, SEGMENT_TASKS, sizeOf, union } from "./index-set.ts";
 import type { ExperimentId } from "./id.ts";
+import type { Pace } from "./pace.ts";
 
 export interface SegmentKey {
   readonly experiment: ExperimentId;
@@ -16,6 +17,8 @@ export interface Tries {
 }
 
 export interface Segment {
+  /** When attempts started and ended, for charts: of those that were folded. */
+  readonly pace?: Pace;
   readonly key: SegmentKey;
   readonly version: number;
   /** Epoch of the newest lease; the fencing token. */

@@ -23,8 +23,8 @@ export const MUTATIONS: Readonly<Record<string, readonly Edit[]>> = {
   gate: [
     {
       file: TABLE,
-      find: "    gateIsOpen(table, change.gate),\n    ...segmentWrite(table, segment),",
-      replace: "    ...segmentWrite(table, segment),",
+      find: "    gateIsOpen(table, change.gate),\n    ...turnstile(table, change),",
+      replace: "    ...turnstile(table, change),",
     },
   ],
   // Writes of a segment are conditional on its version.

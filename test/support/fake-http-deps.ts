@@ -155,6 +155,14 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
       get(key);
       turn(key, "DELETING");
     },
+    async timeline(key) {
+      get(key);
+      return { fromMs: 1, stepMs: 256, partial: false, sets: [] };
+    },
+    async failures(key) {
+      get(key);
+      return { failed: 0, counted: 0, groups: [] };
+    },
     file: async (key) => get(key).file ?? notFound(),
     async resubmit(key, { owner, project, as }) {
       const { experiment, plan } = get(key);

@@ -14,6 +14,7 @@ import { type Lease, type LeaseKey, leaseName, parseLeaseName } from "#domain/le
 import { outputKey, resultKey } from "#domain/object-owner.ts";
 import type { KeptLog } from "#domain/task-log.ts";
 import { type OutputFile, RESULT_FORMAT_VERSION, type ResultObject, type TaskResult } from "#domain/result.ts";
+import type { Span } from "#domain/pace.ts";
 import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
 import { segmentName } from "#domain/segment.ts";
 import { PACKAGE_KINDS, type Phases, type WorkerKey, workerName } from "#domain/worker.ts";
@@ -134,6 +135,15 @@ function parseResult(bytes: Uint8Array): TaskResult | undefined {
   }
 }
 
+/** In order and not in the future, whatever the worker's clock says. What is not its script's time counts as staging before it. */
+function spanOf({ startedAtMs, endedAtMs, usage }: TaskResult, nowMs: number): Span {
+  const lastMs = Math.max(1, Math.ceil(nowMs));
+  const end = Number.isFinite(endedAtMs) ? Math.min(lastMs, Math.max(0, endedAtMs)) : lastMs;
+  const took = Number.isFinite(startedAtMs) ? Math.max(0, Math.min(end, endedAtMs - startedAtMs)) : 0;
+  const ran = Math.max(0, Math.min(took, Number(usage?.wallMs) || 0));
+  return { startedMs: end - took, beganMs: end - ran, endedMs: end };
+}
+
 /** What is not inline was put under the lease, whatever the agent says. */
 function storedResult(lease: LeaseKey, result: TaskResult): TaskResult {
   const stored = (content: OutputFile | KeptLog) => {
@@ -244,6 +254,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       done: setOf(results.filter((r) => r.outcome === "done").map((r) => r.index)),
       failed: new Map(results.flatMap((r) => (r.outcome === "done" ? [] : [[r.index, r.outcome] as const]))),
       runMs: new Map(results.map((r) => [r.index, Math.max(0, r.endedAtMs - r.startedAtMs)])),
+      spans: new Map(results.map((r) => [r.index, spanOf(r, deps.clock.now())])),
     };
   }
 

@@ -20,6 +20,7 @@ import {
 import type { ExperimentId, GatewayId, ProjectId, UserId } from "#domain/id.ts";
 import { decodeSet, encodeSet, type IndexSet, isEmptySet } from "#domain/index-set.ts";
 import type { BackCause, CloseCause, Lease, ResultRef } from "#domain/lease.ts";
+import { decodePace, encodePace } from "#domain/pace.ts";
 import { FAILURE_CAUSES, type FailureCause } from "#domain/plan.ts";
 import { isOpen, type Segment, type Tries } from "#domain/segment.ts";
 import { hasRoom, type PackageKind, type Worker, type WorkerState } from "#domain/worker.ts";
@@ -250,6 +251,7 @@ export const segmentItem = (s: Segment, setCount: number): Item => ({
   ...(s.tries.size === 0 ? {} : { tries: { B: encodeTries(s.tries) } }),
   ...(s.closed ? { closed: { BOOL: true } } : {}),
   gen: number(s.generation),
+  ...(s.pace === undefined ? {} : { pace: { B: encodePace(s.pace) } }),
   ...(s.runMs === 0 ? {} : { runMs: number(s.runMs) }),
   ...(s.failedMs === 0 ? {} : { failedMs: number(s.failedMs) }),
   ...(isOpen(s, setCount) ? { open: text(s.key.experiment) } : {}),
@@ -266,6 +268,7 @@ export const segmentFrom = (item: Item): Segment => ({
   tries: decodeTries(item.tries?.B),
   closed: item.closed !== undefined,
   generation: numberOf(item, "gen"),
+  ...(item.pace?.B === undefined ? {} : { pace: decodePace(item.pace.B) }),
   runMs: maybeNumberOf(item, "runMs") ?? 0,
   failedMs: maybeNumberOf(item, "failedMs") ?? 0,
 });
@@ -281,6 +284,7 @@ export const leaseItem = (l: Lease): Item => ({
   ...(l.causes.size === 0 ? {} : { causes: { B: encodeCauses(l.causes) } }),
   ...(l.refs.length === 0 ? {} : { refs: { L: l.refs.map(refValue) } }),
   res: capacity(l.reserved),
+  ...(l.pace === undefined ? {} : { pace: { B: encodePace(l.pace) } }),
   ...(l.runMs === 0 ? {} : { runMs: number(l.runMs) }),
   ...(l.failedMs === 0 ? {} : { failedMs: number(l.failedMs) }),
   at: number(l.assignedAtMs),
@@ -305,6 +309,7 @@ export function leaseFrom(item: Item): Lease {
     causes: decodeCauses(item.causes?.B),
     refs: (item.refs?.L ?? []).map((v) => refFrom(v.M ?? {})),
     reserved: capacityOf(item.res),
+    ...(item.pace?.B === undefined ? {} : { pace: decodePace(item.pace.B) }),
     runMs: maybeNumberOf(item, "runMs") ?? 0,
     failedMs: maybeNumberOf(item, "failedMs") ?? 0,
     assignedAtMs: numberOf(item, "at"),

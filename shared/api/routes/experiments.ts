@@ -17,6 +17,7 @@ import {
 } from "#api/schema/experiment-view.ts";
 import { explanation } from "#api/schema/explanation.ts";
 import { idOf, pageQuery } from "#api/schema/identity.ts";
+import { failureSummary, timeline, timelineQuery } from "#api/schema/timeline.ts";
 import { planSummary } from "#api/schema/plan-summary.ts";
 import * as z from "zod";
 
@@ -225,6 +226,27 @@ export const experimentRoutes = {
     params: ofTask,
     success: { status: 200, json: explanation },
     errors: [],
+    idempotent: false,
+  },
+  getTimeline: {
+    method: "GET",
+    path: "/v1/experiments/{id}/timeline",
+    summary: "How many tasks of each set were queued, staging, running and done over its life, for a chart",
+    permission: view,
+    params: ofExperiment,
+    query: timelineQuery,
+    success: { status: 200, json: timeline },
+    errors: [],
+    idempotent: false,
+  },
+  getFailures: {
+    method: "GET",
+    path: "/v1/experiments/{id}/failures",
+    summary: "What failed, by set, cause and exit code, with the first examples",
+    permission: view,
+    params: ofExperiment,
+    success: { status: 200, json: failureSummary },
+    errors: ["integrity"],
     idempotent: false,
   },
   listOutputs: {

@@ -114,6 +114,54 @@ export interface ExperimentFile {
   readonly workflowInputs?: string;
 }
 
+/** Numbers at the end of each step. */
+export interface SetTimeline {
+  readonly set: string;
+  readonly total: number;
+  /** Not completed, and no worker at it; also what has failed or is skipped. */
+  readonly queued: readonly number[];
+  /** Inputs or outputs on their way. */
+  readonly staging: readonly number[];
+  readonly running: readonly number[];
+  readonly done: readonly number[];
+  /** So far; one task may have several. */
+  readonly failedAttempts: readonly number[];
+}
+
+export interface Timeline {
+  readonly fromMs: number;
+  readonly stepMs: number;
+  /** The experiment is so large that a part of it was left out. */
+  readonly partial: boolean;
+  readonly sets: readonly SetTimeline[];
+}
+
+export interface FailureExample {
+  readonly task: string;
+  readonly exitCode?: number;
+  readonly signal?: string;
+  readonly message?: string;
+  /** Of stderr. */
+  readonly lastLine?: string;
+}
+
+export interface FailureGroup {
+  readonly set: string;
+  readonly cause: FailureCause | "worker-lost";
+  readonly tasks: number;
+  /** Those of them whose results were read for exit codes. */
+  readonly looked: number;
+  readonly exitCodes: readonly { readonly exitCode: number; readonly tasks: number }[];
+  readonly examples: readonly FailureExample[];
+}
+
+/** `counted`: tasks that the groups are about; fewer than `failed` when those lie in very many places. */
+export interface FailureSummary {
+  readonly failed: number;
+  readonly counted: number;
+  readonly groups: readonly FailureGroup[];
+}
+
 /** Failed tasks by set, by name or by cause; without any of them all. The first that is given counts. */
 export interface RetryChoice {
   readonly sets?: readonly string[];
@@ -183,6 +231,10 @@ export interface ExperimentOrchestrator {
   listProject(project: ProjectId, options: { readonly limit: number; readonly cursor?: string }): Promise<Page<Experiment>>;
   tasks(id: ExperimentId, filter: TaskFilter): Promise<Page<TaskView>>;
   task(id: ExperimentId, set: string, number: number): Promise<TaskDetail>;
+  /** Over its life until now, in at most `points` steps (1..500). */
+  timeline(id: ExperimentId, points: number): Promise<Timeline>;
+  /** What has failed for good so far, the most frequent first. */
+  failures(id: ExperimentId): Promise<FailureSummary>;
   /** Committed outputs only, by set and number. */
   outputs(id: ExperimentId, filter: { readonly set?: string; readonly limit: number; readonly cursor?: string }): Promise<Page<OutputView>>;
   /** Content of one committed output; `object`: its key in the object store, unless it is in the result object. */

@@ -64,3 +64,10 @@ export const WORKFLOW_TIME_SECONDS_MIN = 3600;
 export const RECORDED_MEMORY_ROOM = 1.5;
 /** A kept experiment file with its overrides, as JSON. Requests are smaller. */
 export const FILE_BYTES_MAX = 32 * 1024 * 1024;
+/** Segments of which one timeline reads the pace, and those with leases of which it reads the open ones. */
+export const TIMELINE_SEGMENTS = 4_096;
+export const TIMELINE_LEASED_SEGMENTS = 64;
+/** Segments with failures that one summary looks into, results that it reads, and examples of each kind. */
+export const FAILURE_SEGMENTS = 32;
+export const FAILURE_RESULTS = 100;
+export const FAILURE_EXAMPLES = 3;

@@ -7,7 +7,9 @@ import type { DataMover, Results } from "#core/data-mover/index.ts";
 import type { Hint, Plans, TaskScheduler } from "#core/task-scheduler/index.ts";
 import { createControl } from "./control.ts";
 import type { ExperimentOrchestrator } from "./index.ts";
+import { createFailureReading } from "./failures.ts";
 import { createOutputReading } from "./outputs.ts";
+import { createTimelineReading } from "./timeline.ts";
 import { createTaskReading } from "./tasks.ts";
 import { createViewing } from "./view.ts";
 
@@ -30,4 +32,6 @@ export const createExperimentOrchestrator = (deps: OrchestratorDeps): Experiment
   ...createViewing(deps),
   ...createTaskReading(deps),
   ...createOutputReading(deps),
+  ...createTimelineReading(deps),
+  ...createFailureReading(deps),
 });

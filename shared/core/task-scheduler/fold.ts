@@ -4,8 +4,9 @@
  * T2, T3: only tasks in `hold` that are not committed yet can be committed. Conservation: what leaves `hold` leaves
  * `segment.leased` in the same transaction, and `leased` is the union of `hold` over open leases.
  */
-import { emptySet, type IndexSet, intersect, isEmptySet, members, minus, setOf, sizeOf, union } from "#domain/index-set.ts";
+import { emptySet, hasIndex, type IndexSet, intersect, isEmptySet, members, minus, setOf, sizeOf, union } from "#domain/index-set.ts";
 import type { BackCause, CloseCause, Lease, ResultRef } from "#domain/lease.ts";
+import { addPace, type Attempted, NO_PACE, type Pace, paceOf, type Span } from "#domain/pace.ts";
 import type { FailureCause, PlanSet } from "#domain/plan.ts";
 import { isFinished, type Segment, type Tries } from "#domain/segment.ts";
 import type { SetSums } from "#ports/task-store.ts";
@@ -18,6 +19,8 @@ export interface Batch {
   readonly failed: ReadonlyMap<number, FailureCause>;
   /** Run time of each task. */
   readonly runMs: ReadonlyMap<number, number>;
+  /** When each was at it; for charts only. */
+  readonly spans?: ReadonlyMap<number, Span>;
 }
 
 /** The lease with the batch committed, or `undefined` when nothing of it is new. First committed outcome wins. */
@@ -42,7 +45,23 @@ export function commitBatch(lease: Lease, batch: Batch): Lease | undefined {
     refs: [...lease.refs, { ...batch.ref, mask }],
     runMs,
     failedMs,
+    ...paced(paceIn(batch, done, failed), lease.pace),
   };
+}
+
+function paceIn({ spans }: Batch, done: IndexSet, failed: IndexSet): Pace {
+  const attempts: Attempted[] = [];
+  for (const [index, span] of spans ?? []) {
+    if (hasIndex(done, index)) attempts.push({ ...span, outcome: "done" });
+    else if (hasIndex(failed, index)) attempts.push({ ...span, outcome: "failed" });
+  }
+  return paceOf(attempts);
+}
+
+/** Absent when nothing is known. */
+function paced(a: Pace | undefined, b: Pace | undefined): { readonly pace?: Pace } {
+  const pace = addPace(a ?? NO_PACE, b ?? NO_PACE);
+  return pace.counts.length === 0 ? {} : { pace };
 }
 
 export interface FoldFacts {
@@ -88,13 +107,14 @@ export function foldLease(
       if (losses >= LOSSES_MAX) spent.push(i);
     }
   }
+  const { pace, ...unpaced } = lease;
   const gone = union(doneNow, failedNow, returned);
   const hold = minus(lease.hold, gone);
   const closed = isEmptySet(hold);
   const closeCause: CloseCause = isEmptySet(returned) ? "finished" : back.cause === "worker-fault" ? "given-back" : back.cause;
   return {
     lease: {
-      ...lease,
+      ...unpaced,
       hold,
       rev: lease.rev + 1,
       runMs: 0,
@@ -111,6 +131,7 @@ export function foldLease(
       tries,
       runMs: segment.runMs + lease.runMs,
       failedMs: segment.failedMs + lease.failedMs,
+      ...paced(segment.pace, pace),
     },
   };
 }
