@@ -222,13 +222,16 @@ export function createGateway(deps: GatewayDeps): Gateway {
     const nowMs = deps.clock.now();
     const usage = { wallMs: 0, cpuMs: 0, memoryPeakBytes: 0, bytesIn: 0, bytesOut: 0 };
     const ends = { outcome: "staging", startedAtMs: nowMs, endedAtMs: nowMs, usage, inputs: [], outputs: [] } as const;
-    const batch = await writeResults(
-      s,
-      key,
-      unstaged.map(({ index, message }) => ({ index, message, ...ends })),
-    );
+    const results = unstaged.map(({ index, message }) => ({ index, message, ...ends }));
+    const batch = await writeResults(s, key, results);
     const r = await settle({ lease: key, batches: [batch], fold: true });
-    if (r !== undefined) applyReport(s, r, setOf(batch.failed.keys()));
+    if (r === undefined) return;
+    watcher.committed(
+      key.experiment,
+      results.filter((one) => hasIndex(r.committed, one.index)),
+      batch.bytes,
+    );
+    applyReport(s, r, setOf(batch.failed.keys()));
   }
 
   async function writeResults(s: Session, key: LeaseKey, results: readonly TaskResult[]): Promise<Batch & { readonly bytes: number }> {
