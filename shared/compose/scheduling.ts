@@ -32,6 +32,7 @@ export function openScheduling(s: SchedulingStores, access: PoolAccess) {
     logger: s.logger,
     objects: s.objects,
     inputs: s.inputs,
+    ...(s.space === undefined ? {} : { shortage: s.space.shortage }),
     hint,
     dispatch: async (lease, gateway, recall) => {
       if (gateway !== undefined) await s.queue.send(dispatchQueue(gateway), dispatchMessage(lease.key, recall));

@@ -50,6 +50,10 @@ export type Why =
   | ({ readonly kind: "behind-others"; readonly ahead: number; readonly aheadOwn: number } & Shares)
   /** `usedUp`: until it is raised; otherwise what is out now may leave some. */
   | { readonly kind: "budget"; readonly usedUp: boolean }
+  /** Of tasks at once, which workers hold already. */
+  | { readonly kind: "at-limit"; readonly tasksAtOnce: number }
+  /** The disk of the installation: what is free, and what has to be. */
+  | { readonly kind: "disk-full"; readonly freeBytes: number; readonly reserveBytes: number }
   | { readonly kind: "retry-wait"; readonly untilMs: number }
   | { readonly kind: "dependency"; readonly parents: readonly ParentProgress[] }
   | { readonly kind: "parent-failed" }
@@ -76,6 +80,8 @@ export const CAUSE_KINDS = [
   "environment-missing",
   "ends-too-soon",
   "budget",
+  "disk-full",
+  "at-limit",
   "gateway-down",
   "worker-silent",
   "behind-others",

@@ -43,6 +43,8 @@ export interface Draw {
     readonly owner: number;
     readonly priority: number;
     readonly status: number;
+    /** Of tasks at once, where it is 1 or 2. */
+    readonly limit: number;
     readonly on: number;
     readonly packages: number;
     readonly sets: readonly {
@@ -77,6 +79,7 @@ export const aDraw: fc.Arbitrary<Draw> = fc.record({
       owner: below(2),
       priority: below(3),
       status: below(4),
+      limit: below(6),
       on: below(6),
       packages: below(6),
       sets: fc.array(
@@ -158,7 +161,10 @@ export async function worldOf(draw: Draw): Promise<World> {
   for (const [i, e] of draw.experiments.entries()) {
     const id = experimentId(i);
     const { experiment, records } = submission(plans.get(id) as Plan, { id, owner: userId(e.owner), nowMs: NOW_MS });
-    await world.store.createExperiment({ ...experiment, priority: e.priority }, records);
+    await world.store.createExperiment(
+      { ...experiment, priority: e.priority, ...(e.limit === 1 || e.limit === 2 ? { tasksAtOnce: e.limit } : {}) },
+      records,
+    );
     if (e.status > 0) await world.start(id);
   }
   await world.pass();
@@ -230,6 +236,10 @@ export async function openWorld(from: Waiting) {
     },
     async turn(id: ExperimentId, was: "CREATED" | "RUNNING" | "PAUSED", to: "RUNNING" | "PAUSED") {
       await scheduler.control.turn(id, { from: [was], change: () => ({ status: to, live: true }) });
+    },
+    async unlimit(id: ExperimentId) {
+      const { control } = scheduler;
+      await control.turn(id, { from: ["CREATED", "RUNNING", "PAUSED"], change: () => ({ tasksAtOnce: undefined }) as object });
     },
     async start(id: ExperimentId) {
       await this.turn(id, "CREATED", "RUNNING");
@@ -305,6 +315,8 @@ export async function remove(world: World, why: Why, set: PlanSet): Promise<void
       world.addWorker({ ...near, endsAtMs: world.clock.now() + why.neededMs + WALLTIME_MARGIN_MS });
       return;
     }
+    case "at-limit":
+      return world.unlimit(TARGET);
     case "retry-wait":
       await world.clock.advance(why.untilMs - world.clock.now());
       return;

@@ -31,6 +31,9 @@ const facts = z.object({
   host: z.string().exactOptional(),
   silentMs: count.exactOptional(),
   usedUp: z.boolean().exactOptional(),
+  tasksAtOnce: count.exactOptional(),
+  freeBytes: count.exactOptional(),
+  reserveBytes: count.exactOptional(),
   longestMs: count.exactOptional(),
 });
 

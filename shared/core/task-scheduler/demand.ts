@@ -14,7 +14,7 @@ import type { TaskStore } from "#ports/task-store.ts";
 import { childPlaces, parentPlaces, readiness, workable } from "./eligibility.ts";
 import { newSegment } from "./fold.ts";
 import { BIRTHS_PER_ROUND, MEASURED_SETS_KEPT, SEGMENTS_PER_ROUND } from "./limits.ts";
-import type { Demand } from "./placement.ts";
+import type { Demand, Room } from "./placement.ts";
 
 /** Something changed: look here first. All parts are hints. */
 export interface Hint {
@@ -183,7 +183,7 @@ export async function examine(
   return { ...at, segment, unborn: stored === undefined, taskMs, ...workable(segment, planSet, ready, deps.clock.now()) };
 }
 
-export function demandOf(c: Candidate, barred: ReadonlySet<string>): Demand {
+export function demandOf(c: Candidate, barred: ReadonlySet<string>, room?: Room): Demand {
   const set = c.sets[c.segment.key.set] as TaskSet;
   return {
     experiment: c.experiment.id,
@@ -198,6 +198,7 @@ export function demandOf(c: Candidate, barred: ReadonlySet<string>): Demand {
     need: c.planSet.resources.capacity,
     timeLimitMs: c.planSet.resources.timeLimitMs,
     taskMs: c.taskMs,
+    ...(room === undefined ? {} : { room }),
     remaining: sizeOf(c.take) + Math.max(0, set.count - (set.next + (c.unborn ? 1 : 0)) * SEGMENT_TASKS),
   };
 }

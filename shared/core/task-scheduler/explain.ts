@@ -47,6 +47,10 @@ export interface ExplainFacts {
   readonly workers: readonly Worker[];
   /** What its budget has room for; `undefined`: it has none. */
   readonly allowance: { readonly tasks: number; readonly usedUp: boolean } | undefined;
+  /** Tasks that its limit of tasks at once leaves to hand out; `undefined`: it has none. */
+  readonly room: number | undefined;
+  /** Of the disk that everything is kept on. */
+  readonly shortage: { readonly freeBytes: number; readonly reserveBytes: number } | undefined;
   /** Of the resources that the plan names and of the pools of all workers. */
   readonly access: ReadonlyMap<string, Access>;
   /** Gateway -> when it was heard of last. */
@@ -107,8 +111,7 @@ function ofSet(facts: ExplainFacts, set: number, looks: readonly Look[], held: b
   const first = takeable.find((l) => !isEmptySet(intersect(l.of, l.candidate.take))) ?? (looks[0] as Look);
   const placed = placementWhy(facts, demandOf(first.candidate, barredOf(facts)), take + rest.take);
   if (LASTING.has(placed.kind)) add(placed, take + resting + blocked + late + rest.take + rest.blocked);
-  else if (!held && facts.allowance?.tasks === 0) add({ kind: "budget", usedUp: facts.allowance.usedUp }, take + rest.take);
-  else if (!held) add(placed, take + rest.take);
+  else if (!held) for (const { why, tasks } of readyWhy(facts, placed, take + rest.take)) add(why, tasks);
   if (resting > 0) {
     const wakes = looks.flatMap((l) => (l.candidate.wakeAtMs === undefined ? [] : [l.candidate.wakeAtMs]));
     add({ kind: "retry-wait", untilMs: Math.min(...wakes) }, resting);
@@ -119,6 +122,18 @@ function ofSet(facts: ExplainFacts, set: number, looks: readonly Look[], held: b
   const { foreach, edges } = facts.plan.sets[set] as PlanSet;
   const exact = !facts.unseen.has(set) || (foreach.length === 0 && edges === undefined);
   return found.map(({ why, tasks }) => ({ why, set: name, tasks, exact }));
+}
+
+/** What keeps tasks back that are ready: of the experiment, of the installation, of the workers. */
+function readyWhy(facts: ExplainFacts, placed: Why, tasks: number): { readonly why: Why; readonly tasks: number }[] {
+  const { allowance, shortage, room = tasks, experiment } = facts;
+  if (allowance?.tasks === 0) return [{ why: { kind: "budget", usedUp: allowance.usedUp }, tasks }];
+  if (shortage !== undefined) return [{ why: { kind: "disk-full", ...shortage }, tasks }];
+  const over = Math.max(0, tasks - room);
+  return [
+    { why: { kind: "at-limit", tasksAtOnce: experiment.tasksAtOnce ?? 0 }, tasks: over },
+    { why: placed, tasks: tasks - over },
+  ];
 }
 
 export const barredOf = (facts: Pick<ExplainFacts, "access">): ReadonlySet<string> =>

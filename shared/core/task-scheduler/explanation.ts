@@ -13,6 +13,7 @@ import { parseLeaseName } from "#domain/lease.ts";
 import type { Plan, PlanSet } from "#domain/plan.ts";
 import { locate, pendingOf, type Segment, type SegmentKey, segmentName } from "#domain/segment.ts";
 import { hasRoom, type Worker } from "#domain/worker.ts";
+import type { Space } from "#ports/space.ts";
 import { candidatesOf, type DemandDeps, demandOf, examine, inBirthOrder } from "./demand.ts";
 import { isSetClosed } from "./eligibility.ts";
 import { barredPools } from "./access.ts";
@@ -28,6 +29,7 @@ import {
   EXPLAIN_WORKERS,
   SEGMENTS_PER_ROUND,
 } from "./limits.ts";
+import { handoutRoom, roomOf } from "./limited.ts";
 import type { PassDeps } from "./pass.ts";
 import { readUsage } from "./supply.ts";
 import { aheadOf, type Demand, unfit } from "./placement.ts";
@@ -44,7 +46,11 @@ export interface Explanation {
   readonly upstream: readonly Cause[];
 }
 
-export type ExplainDeps = DemandDeps & Pick<PassDeps, "workers" | "plans" | "access" | "spending">;
+export type ExplainDeps = DemandDeps &
+  Pick<PassDeps, "workers" | "plans" | "access" | "spending"> & {
+    /** Of the disk that everything is kept on: while there is one, nothing is handed out. */
+    readonly shortage?: Space["shortage"];
+  };
 
 export interface TaskName {
   readonly set: string;
@@ -166,6 +172,8 @@ async function readFacts(
   const access = await Promise.all([...names].map(async (name) => [name, await deps.access(experiment.owner, name)] as const));
   return {
     ...{ nowMs: deps.clock.now(), experiment, plan, looks, unseen, workers, usage },
+    room: await roomOf(deps.store, experiment, survey.sets),
+    shortage: deps.shortage?.(),
     allowance: await deps.spending.allowance(experiment, plan, survey.sets),
     held: await readHeld(deps, experiment.id, workers),
     parents: (set) => setParents(survey, set),
@@ -222,6 +230,7 @@ async function demandsOf(deps: ExplainDeps, id: ExperimentId, workers: readonly 
   const experiment = await deps.store.readExperiment(id);
   if (experiment?.status !== "RUNNING") return [];
   const [{ plan }, sets] = await Promise.all([deps.plans.of(id), deps.store.readSets(id)]);
+  if ((await handoutRoom(deps, { e: experiment, plan, sets }))?.tasks === 0) return [];
   const pools = workers.map((w) => w.pool);
   const barred = await barredPools(deps.access, experiment.owner, pools);
   const gate: Gate = { experiment: id, shard: 0, status: "RUNNING", generation: experiment.generation };

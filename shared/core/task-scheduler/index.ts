@@ -13,7 +13,7 @@ import { type Control, createControl } from "./control.ts";
 import type { Hint } from "./demand.ts";
 import { createPass, type PassDeps, type PassReport } from "./pass.ts";
 import { createMeasured } from "./demand.ts";
-import { createExplain, type Explanation, type TaskName } from "./explanation.ts";
+import { createExplain, type ExplainDeps, type Explanation, type TaskName } from "./explanation.ts";
 import { createDeletion, type DeletionDeps } from "./deletion.ts";
 import { createObjectSweep, type ObjectSweepDeps } from "./object-sweep.ts";
 import { createSweep } from "./sweep.ts";
@@ -43,6 +43,7 @@ export interface TaskScheduler extends Settlement {
 }
 
 export type TaskSchedulerDeps = Omit<PassDeps, "control" | "spending" | "measured"> &
+  Pick<ExplainDeps, "shortage"> &
   DeletionDeps &
   ObjectSweepDeps & {
     /** For experiments with a budget. */ readonly costs: Pick<CostStore, "read">;

@@ -5,8 +5,11 @@
  */
 import type { Experiment, TaskSet } from "#domain/experiment.ts";
 import type { ExperimentId } from "#domain/id.ts";
-import { firstOf, type IndexSet, sizeOf } from "#domain/index-set.ts";
+import { sizeOf } from "#domain/index-set.ts";
+import type { Plan } from "#domain/plan.ts";
 import type { Assign, TaskStore } from "#ports/task-store.ts";
+import type { Room } from "./placement.ts";
+import type { Spending } from "./spending.ts";
 
 const SEGMENT_PAGE = 100;
 
@@ -22,15 +25,15 @@ export async function roomOf(store: TaskStore, e: Experiment, sets: readonly Tas
   return Math.max(0, e.tasksAtOnce - held);
 }
 
-/** The candidates in their order, cut where the room ends. */
-export function within<C extends { readonly take: IndexSet }>(candidates: readonly C[], room: number | undefined): readonly C[] {
-  if (room === undefined) return candidates;
-  let left = room;
-  return candidates.map((candidate) => {
-    const take = firstOf(candidate.take, left);
-    left -= sizeOf(take);
-    return { ...candidate, take };
-  });
+/** What a budget or a limit of tasks at once leaves to be handed out; `undefined`: as much as one likes. */
+export async function handoutRoom(
+  deps: { readonly store: TaskStore; readonly spending: Spending },
+  { e, plan, sets }: { readonly e: Experiment; readonly plan: Plan; readonly sets: readonly TaskSet[] },
+): Promise<Room | undefined> {
+  const [allowance, limit] = await Promise.all([deps.spending.allowance(e, plan, sets), roomOf(deps.store, e, sets)]);
+  if (allowance !== undefined && allowance.tasks <= (limit ?? Number.POSITIVE_INFINITY))
+    return { tasks: allowance.tasks, by: "budget", mayGrow: !allowance.usedUp };
+  return limit === undefined ? undefined : { tasks: limit, by: "at-limit", mayGrow: false };
 }
 
 export interface Turnstiles {

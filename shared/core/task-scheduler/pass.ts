@@ -4,7 +4,7 @@
  */
 import type { Experiment, Gate, TaskSet } from "#domain/experiment.ts";
 import type { ExperimentId, GatewayId, UserId } from "#domain/id.ts";
-import { emptySet, firstOf, isEmptySet, minus, sizeOf, union } from "#domain/index-set.ts";
+import { isEmptySet, minus, sizeOf, union } from "#domain/index-set.ts";
 import { type Lease, leaseName } from "#domain/lease.ts";
 import type { PlanSet } from "#domain/plan.ts";
 import type { Segment } from "#domain/segment.ts";
@@ -30,12 +30,12 @@ import {
   SUPPLY_FRESH_MS,
   UNSAVED_MS,
 } from "./limits.ts";
-import { createTurnstiles, roomOf, type Turnstiles, within } from "./limited.ts";
-import { type Demand, type PlannedLease, place, type Refusal } from "./placement.ts";
+import { createTurnstiles, handoutRoom, type Turnstiles } from "./limited.ts";
+import { type Demand, type Hold, type PlannedLease, place, type Refusal, type Room } from "./placement.ts";
 import type { Plans } from "./plans.ts";
 import { createRebalance } from "./rebalance.ts";
 import { noteAssigned, readSupply, type Supply } from "./supply.ts";
-import type { Allowance, Spending } from "./spending.ts";
+import type { Spending } from "./spending.ts";
 
 export interface PassReport {
   readonly leases: number;
@@ -44,7 +44,7 @@ export interface PassReport {
   readonly skipped: number;
   readonly completed: number;
   /** Why demand was left at the end. */
-  readonly waiting: ReadonlyMap<ExperimentId, Refusal | "budget">;
+  readonly waiting: ReadonlyMap<ExperimentId, Refusal | Hold>;
 }
 
 export interface PassDeps {
@@ -70,7 +70,7 @@ interface Tally {
   refusals: number;
   skipped: number;
   completed: number;
-  waiting: Map<ExperimentId, Refusal | "budget">;
+  waiting: Map<ExperimentId, Refusal | Hold>;
   wakes: Map<ExperimentId, number>;
   /** Who has room, as read at some time of this pass and changed by what it gave out since. */
   supply: Supply | undefined;
@@ -136,18 +136,20 @@ async function runRound(deps: Deps, hints: readonly Hint[], tally: Tally, first:
   const experiments = await liveExperiments(deps, hints);
   tally.running = experiments;
   const candidates: Candidate[] = [];
+  const rooms = new Map<ExperimentId, Room>();
   let progress = false;
   for (const e of experiments) {
     const seen = await lookAt(deps, e, hints, tally);
     progress = seen.progress || progress;
     candidates.push(...seen.candidates);
+    if (seen.room !== undefined) rooms.set(e.id, seen.room);
   }
   const open = candidates.filter((c) => !isEmptySet(c.take));
   if (open.length === 0) return progress;
   const isFresh = tally.supply !== undefined && deps.clock.now() - tally.supply.readAtMs < SUPPLY_FRESH_MS;
   if (!isFresh) tally.supply = await (early ?? readSupply(deps));
   const { workers: supply, usage } = tally.supply as Supply;
-  const demands = await demandsOf(deps, open, supply);
+  const demands = await demandsOf(deps, open, supply, rooms);
   const owners = new Map<ExperimentId, UserId>(experiments.map((e) => [e.id, e.owner]));
   const plan = place(
     demands.map((d) => d.demand),
@@ -163,13 +165,13 @@ async function runRound(deps: Deps, hints: readonly Hint[], tally: Tally, first:
   return progress;
 }
 
-async function demandsOf(deps: PassDeps, open: readonly Candidate[], supply: readonly Worker[]) {
+async function demandsOf(deps: PassDeps, open: readonly Candidate[], supply: readonly Worker[], rooms: ReadonlyMap<ExperimentId, Room>) {
   const pools = supply.map((w) => w.pool);
   const barred = new Map<UserId, ReadonlySet<string>>();
   for (const { experiment: e } of open) if (!barred.has(e.owner)) barred.set(e.owner, await barredPools(deps.access, e.owner, pools));
   return open.map((candidate) => ({
     candidate,
-    demand: demandOf(candidate, barred.get(candidate.experiment.owner) as ReadonlySet<string>),
+    demand: demandOf(candidate, barred.get(candidate.experiment.owner) as ReadonlySet<string>, rooms.get(candidate.experiment.id)),
   }));
 }
 
@@ -219,7 +221,7 @@ async function lookAt(
   e: Experiment,
   hints: readonly Hint[],
   tally: Tally,
-): Promise<{ candidates: readonly Candidate[]; progress: boolean }> {
+): Promise<{ candidates: readonly Candidate[]; progress: boolean; room?: Room }> {
   const planned = deps.plans.of(e.id, e);
   // A hint (G5): it need not wait for the gates.
   const opened = deps.store.openSegments(e.id, SEGMENTS_PER_ROUND * 4);
@@ -249,27 +251,12 @@ async function lookAt(
     if (!isEmptySet(c.skip)) progress = (await skip(deps, c, tally)) || progress;
     else candidates.push(c);
   }
-  const allowance = await deps.spending.allowance(e, plan, sets);
-  return { candidates: within(withinBudget(deps, { e, allowance }, candidates, tally), await roomOf(deps.store, e, sets)), progress };
-}
-
-/** What a budget has no room for is not handed out. */
-function withinBudget(
-  deps: Deps,
-  { e, allowance }: { readonly e: Experiment; readonly allowance: Allowance | undefined },
-  candidates: Candidate[],
-  tally: Tally,
-): Candidate[] {
-  if (allowance === undefined) return candidates;
-  let room = allowance.tasks;
+  const room = await handoutRoom(deps, { e, plan, sets });
   // What was given out lately may have cost less than we think.
-  if (room === 0 && !allowance.usedUp) tally.wakes.set(e.id, deps.clock.now() + UNSAVED_MS);
-  return candidates.map((c) => {
-    const take = room === 0 ? emptySet() : firstOf(c.take, room);
-    if (sizeOf(take) < sizeOf(c.take)) tally.waiting.set(e.id, "budget");
-    room -= sizeOf(take);
-    return { ...c, take };
-  });
+  if (room?.tasks === 0 && room.mayGrow) tally.wakes.set(e.id, deps.clock.now() + UNSAVED_MS);
+  if (room?.tasks !== 0) return { candidates, progress, ...(room === undefined ? {} : { room }) };
+  if (candidates.some((c) => !isEmptySet(c.take))) tally.waiting.set(e.id, room.by);
+  return { candidates: [], progress };
 }
 
 async function skipBarriers(

@@ -38,6 +38,8 @@ export interface Demand {
   /** Package environments that its tasks run in. */
   readonly packages: readonly PackageKind[];
   readonly timeLimitMs: number;
+  /** The same in all demands of an experiment; absent = no limit. */
+  readonly room?: Room;
   /** Measured mean run time; `undefined` = nothing measured. */
   readonly taskMs: number | undefined;
   /** Tasks of the set that are not handed out yet, all segments: what the lease size is a share of. */
@@ -51,12 +53,24 @@ export interface PlannedLease {
   readonly reserved: Capacity;
 }
 
+/** What an experiment is held back by that has nothing to do with workers. */
+export type Hold = "budget" | "at-limit";
+
+/** Tasks that an experiment may be given in this round, all of its demands together. */
+export interface Room {
+  readonly tasks: number;
+  /** What ends there. */
+  readonly by: Hold;
+  /** By itself, in a while. */
+  readonly mayGrow: boolean;
+}
+
 export type Refusal = "no-worker-fits" | "environment-missing" | "ends-too-soon" | "workers-are-full";
 
 export interface Placement {
   readonly leases: readonly PlannedLease[];
   /** Demands left without any lease, with the reason that applied to the worker that came closest. */
-  readonly left: readonly { readonly demand: Demand; readonly reason: Refusal }[];
+  readonly left: readonly { readonly demand: Demand; readonly reason: Refusal | Hold }[];
 }
 
 /** Capacity that a demand may use of a worker: prefetch room only for tasks known to be short. */
@@ -215,19 +229,22 @@ export function place(
 ): Placement {
   const desk = openDesk(supply, usage, owners);
   const leases: PlannedLease[] = [];
-  const left: { demand: Demand; reason: Refusal }[] = [];
+  const left: { demand: Demand; reason: Refusal | Hold }[] = [];
+  const rooms = new Map(demands.flatMap(({ experiment, room }) => (room === undefined ? [] : [[experiment, room.tasks] as const])));
   const waiting = demands.map((demand) => ({ demand, take: demand.take, used: new Set<Worker>() }));
   while (waiting.length > 0 && leases.length < LEASES_PER_ROUND) {
     waiting.sort((a, b) => compare(a.demand, b.demand, desk));
     const next = waiting[0] as (typeof waiting)[number];
-    const found = bestWorker(next.demand, desk, next.used, nowMs);
+    const limit = rooms.get(next.demand.experiment) ?? Number.POSITIVE_INFINITY;
+    const found = limit === 0 ? (next.demand.room as Room).by : bestWorker(next.demand, desk, next.used, nowMs);
     if (typeof found === "string") {
       if (next.used.size === 0) left.push({ demand: next.demand, reason: found });
       waiting.shift();
       continue;
     }
-    const lease = shape(next.demand, next.take, found, supply);
+    const lease = shape(next.demand, sizeOf(next.take) > limit ? firstOf(next.take, limit) : next.take, found, supply);
     leases.push(lease);
+    if (next.demand.room !== undefined) rooms.set(next.demand.experiment, limit - sizeOf(lease.tasks));
     const room = desk.free.get(found.worker) as { capacity: Capacity; leases: number };
     desk.free.set(found.worker, { capacity: minusCapacity(room.capacity, lease.reserved), leases: room.leases + 1 });
     desk.byUser.set(next.demand.owner, addCapacity(desk.byUser.get(next.demand.owner) ?? NO_CAPACITY, lease.reserved));

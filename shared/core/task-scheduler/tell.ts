@@ -9,6 +9,8 @@ interface Told {
 
 type Teller<K extends CauseKind> = (why: Extract<Why, { readonly kind: K }>, of: { readonly tasks: number; readonly some: string }) => Told;
 
+const mib = (bytes: number): number => Math.floor(bytes / 1024 ** 2);
+
 const TELLERS: { readonly [K in CauseKind]: Teller<K> } = {
   "not-submitted": () => ({ message: "The experiment was created but not submitted.", help: "Start it: airavata experiment submit <id>" }),
   paused: () => ({ message: "The experiment is paused.", help: "Let it go on: airavata experiment resume <id>" }),
@@ -54,6 +56,14 @@ const TELLERS: { readonly [K in CauseKind]: Teller<K> } = {
       why.aheadOwn > 0
         ? "Raise its priority among your own: airavata experiment edit <id> --priority N"
         : "Wait for your share, or start more workers.",
+  }),
+  "at-limit": (why) => ({
+    message: `Workers hold ${plural(why.tasksAtOnce, "task")} of the experiment, as many as it may have out at once.`,
+    help: "Wait for some to end, or raise the limit: airavata experiment edit <id>",
+  }),
+  "disk-full": (why) => ({
+    message: `The disk of the installation has ${mib(why.freeBytes)} MiB free and ${mib(why.reserveBytes)} MiB are kept for what runs: no new work is handed out.`,
+    help: "Its operator frees space; work goes on by itself then.",
   }),
   budget: (why) => ({
     message: why.usedUp ? "The budget of the experiment is used up." : "What is out now may use up the budget of the experiment.",
