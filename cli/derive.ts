@@ -3,7 +3,8 @@ import { randomUUID } from "node:crypto";
 import { EXIT } from "./exit-code.ts";
 import { readExperimentId } from "./experiment-id.ts";
 import { showCount } from "./output.ts";
-import { type FileOptions, follow, askedOf } from "./run.ts";
+import { type FileOptions, askedOf } from "./run.ts";
+import { follow } from "./watch.ts";
 import { connect, type Session } from "./session.ts";
 
 type Args = readonly string[];

@@ -45,6 +45,7 @@ export const EXAMPLES: Readonly<Record<string, readonly string[]>> = {
   "experiment status": [`airavata experiment status ${ID}`],
   "experiment explain": [`airavata experiment explain ${ID}`, `airavata experiment explain ${ID} count/3 --json`],
   "experiment watch": [`airavata experiment watch ${ID}`],
+  "experiment logs": [`airavata experiment logs ${ID} count/0 --follow`, `airavata experiment logs ${ID} count/0 --stderr --tail 2000`],
   "experiment list": ["airavata experiment list --limit 20", "airavata experiment list --all --json"],
   "experiment tasks": [`airavata experiment tasks ${ID} --state FAILED`, `airavata experiment tasks ${ID} --set count --all`],
   "experiment task": [`airavata experiment task ${ID} count/3`],

@@ -20,8 +20,10 @@ export interface Output {
   /** Progress and remarks: stderr, left out with --json and --quiet. */
   note(text: string): void;
   error(text: string): void;
-  /** Replaces what was redrawn last, on stderr. Only when `live`. */
-  redraw(lines: readonly string[]): void;
+  /** Replaces what was redrawn last, on stderr, and writes lines that stay above it. Only when `live`. */
+  redraw(lines: readonly string[], above?: readonly string[]): void;
+  /** Bytes of others to stdout: as they are into files and pipes, harmless on a terminal. Resolves when there is room for more. */
+  bytes(data: Uint8Array): Promise<void>;
   style(style: Style, text: string): string;
 }
 
@@ -72,7 +74,9 @@ export function createOutput(
 ): Output {
   const colour = mayColour(stderr, env) && mayColour(stdout, env);
   const live = stderr.isTTY === true && env.TERM !== "dumb" && !json && !quiet;
-  let drawn = 0;
+  /** Widths of the lines that were redrawn last. */
+  let drawn: readonly number[] = [];
+  const decoder = new TextDecoder();
   const write = (stream: NodeJS.WriteStream, text: string) => stream.write(`${text}\n`);
   return {
     json,
@@ -86,11 +90,20 @@ export function createOutput(
     line: (text) => void write(stdout, text),
     note: (text) => void (json || quiet || write(stderr, text)),
     error: (text) => void write(stderr, text),
-    redraw(lines) {
-      const up = drawn > 0 ? `${ESCAPE}[${drawn}A` : "";
-      const shown = fitLines(lines, stderr.columns || COLUMNS_DEFAULT, stderr.rows || ROWS_DEFAULT);
-      stderr.write(`${up}${shown.map((text) => `\r${ESCAPE}[2K${text}\n`).join("")}${ESCAPE}[0J`);
-      drawn = shown.length;
+    redraw(lines, above = []) {
+      const columns = stderr.columns || COLUMNS_DEFAULT;
+      // A window that became narrower has broken the lines of before into several.
+      const rows = drawn.reduce((n, width) => n + Math.max(1, Math.ceil(width / columns)), 0);
+      const up = rows > 0 ? `${ESCAPE}[${rows}A` : "";
+      const shown = fitLines(lines, columns, stderr.rows || ROWS_DEFAULT);
+      // One write between the marks of a synchronized update: no half of it is ever to be seen.
+      const text = [...above, ...shown].map((line) => `\r${ESCAPE}[2K${line}\n`).join("");
+      stderr.write(`${ESCAPE}[?2026h${up}${text}${ESCAPE}[0J${ESCAPE}[?2026l`);
+      drawn = shown.map((line) => stripVTControlCharacters(line).length);
+    },
+    async bytes(data) {
+      const shown = stdout.isTTY === true ? clean(decoder.decode(data, { stream: true }).replace(/\r\n?/g, "\n")) : data;
+      if (!stdout.write(shown)) await new Promise<void>((resolve) => stdout.once("drain", resolve));
     },
     style: (style, text) => (colour ? styleText(style, text, { validateStream: false }) : text),
   };

@@ -110,6 +110,17 @@ function addOfFile(experiment: Command, around: Surroundings): void {
   leaf(remove.option("--yes", "don't ask"), around, async () => (await import("./delete.ts")).remove);
 }
 
+function addLogs(experiment: Command, around: Surroundings): void {
+  const logs = experiment
+    .command("logs <id> <task>")
+    .description("what a task (<set>/<number>) writes: before it starts, while it runs and afterwards")
+    .option("--follow", "wait for it to start, and go on until it ends")
+    .option("--stderr", "stderr instead of stdout")
+    .option("--tail <bytes>", "only the last so many bytes", toNumber)
+    .option("--attempt <epoch>", "of this attempt (default: the one that runs, else the newest)", toNumber);
+  leaf(logs, around, async () => (await import("./logs.ts")).logs);
+}
+
 function addExperiment(experiment: Command, around: Surroundings): void {
   const read = () => import("./experiment.ts");
   const control = () => import("./control.ts");
@@ -129,8 +140,9 @@ function addExperiment(experiment: Command, around: Surroundings): void {
   leaf(
     add("watch <id>", "follow an experiment until it ends; exit code 1 when it did not complete"),
     around,
-    async () => (await import("./run.ts")).watch,
+    async () => (await import("./watch.ts")).watch,
   );
+  addLogs(experiment, around);
   const list = paged(add("list", "your experiments, or those of a project, newest first")).option("--project <project>", "of this project");
   leaf(list, around, async () => (await read()).list);
   const tasks = paged(add("tasks <id>", "tasks by set and number").option("--set <name>", "of this set only"));

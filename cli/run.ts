@@ -1,28 +1,16 @@
 /** plan, run and watch. */
 import { randomUUID } from "node:crypto";
 import { open } from "node:fs/promises";
-import { setTimeout as sleep } from "node:timers/promises";
 import type { Client } from "#api/client.ts";
 import { readExperiment, type SourceOptions } from "#api/experiment-source.ts";
 import type { AnswerOf } from "#api/routes.ts";
 import { type PlanSummary, summarizePlan } from "#api/schema/plan-summary.ts";
 import { WORKFLOW_BYTES_MAX } from "#api/wfformat.ts";
 import { SchedulerError } from "#domain/error.ts";
-import type { ExperimentId } from "#domain/id.ts";
 import { EXIT } from "./exit-code.ts";
-import { readExperimentId } from "./experiment-id.ts";
 import { showCount, table } from "./output.ts";
-import { describe, hasEnded, nextSteps, progressLine, totalsOf } from "./progress.ts";
 import { connect, type Session } from "./session.ts";
-
-const POLL_FIRST_MS = 200;
-const POLL_MAX_MS = 2_000;
-const POLL_GROWTH = 1.2;
-/** A server that was heard from may be away this long (an update, a lost network) before watching ends. */
-const PATIENCE_MS = 600_000;
-/** Plain lines come at most this often. */
-const LINE_EVERY_MS = 2_000;
-const RATE_WINDOW_MS = 15_000;
+import { follow } from "./watch.ts";
 
 export interface FileOptions {
   readonly set?: Readonly<Record<string, string>>;
@@ -128,79 +116,4 @@ export async function run(
   }
   session.output.note(`started ${started.name} as ${started.id}: ${showCount(started.tasks)} tasks`);
   return follow(client, session, started.id);
-}
-
-export async function watch(session: Session, _: object, args: readonly string[]): Promise<number> {
-  const id = readExperimentId(args[0]);
-  return follow(await connect(session), session, id);
-}
-
-interface Sample {
-  readonly atMs: number;
-  readonly ended: number;
-}
-
-/** Tasks per second over the last seconds; `undefined` until there are two samples. */
-function rateOf(samples: Sample[], now: Sample): number | undefined {
-  samples.push(now);
-  while (samples.length > 2 && now.atMs - (samples[0]?.atMs ?? 0) > RATE_WINDOW_MS) samples.shift();
-  const first = samples[0];
-  if (first === undefined || now.atMs <= first.atMs) return undefined;
-  return ((now.ended - first.ended) * 1000) / (now.atMs - first.atMs);
-}
-
-type View = AnswerOf<"getExperiment">;
-
-/** Shows a view while it runs: redrawn bars on a terminal, else a line when something changed. */
-function createTicker({ output }: Session): (view: View) => void {
-  const samples: Sample[] = [];
-  let shown = "";
-  let shownAtMs = Number.NEGATIVE_INFINITY;
-  return (view) => {
-    const nowMs = Date.now();
-    const { done, failed, skipped } = totalsOf(view.sets);
-    const perSecond = rateOf(samples, { atMs: nowMs, ended: done + failed + skipped });
-    if (output.live) {
-      output.redraw(describe(view, output, { nowMs, ...(perSecond === undefined ? {} : { perSecond }) }));
-      return;
-    }
-    const line = progressLine(view);
-    if (line === shown || (nowMs - shownAtMs < LINE_EVERY_MS && !hasEnded(view))) return;
-    output.note(line);
-    shown = line;
-    shownAtMs = nowMs;
-  };
-}
-
-export async function follow(client: Client, session: Session, id: ExperimentId): Promise<number> {
-  const { output, signal } = session;
-  const tick = createTicker(session);
-  let heardAtMs = Number.NEGATIVE_INFINITY;
-  function endure(error: unknown): void {
-    const mayPass = error instanceof SchedulerError && error.disposition === "retryable";
-    if (!mayPass || Date.now() - heardAtMs > PATIENCE_MS) throw error;
-    output.note(`${error.message}; trying again`);
-  }
-  for (let waitMs = POLL_FIRST_MS; ; waitMs = Math.min(POLL_MAX_MS, waitMs * POLL_GROWTH)) {
-    const view = await client.call("getExperiment", { params: { id }, signal }).catch((error: unknown) => {
-      if (!signal.aborted) endure(error);
-      return undefined;
-    });
-    if (view !== undefined) {
-      heardAtMs = Date.now();
-      tick(view);
-      if (hasEnded(view)) return end(session, view);
-    }
-    await sleep(waitMs, undefined, { signal }).catch(() => undefined);
-    if (signal.aborted) {
-      output.note(`it goes on running. Follow it: airavata experiment watch ${id}; stop it: airavata experiment cancel ${id}`);
-      return EXIT.failed;
-    }
-  }
-}
-
-function end({ output }: Session, view: View): number {
-  output.result(view, () => (output.live ? [] : describe(view, output)));
-  for (const step of nextSteps(view)) output.note(step);
-  return view.status === "COMPLETED" ? EXIT.done : EXIT.failed;
 }

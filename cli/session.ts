@@ -58,11 +58,11 @@ export async function whereTo(session: Session): Promise<{ readonly server: stri
   return { server, context };
 }
 
-/** A client with the token of AIRAVATA_TOKEN, or of the login at this very server, which is refreshed when it is about to end. */
-export async function connect(session: Session): Promise<Client> {
+/** Where the server is, and the token of AIRAVATA_TOKEN, or of the login at this very server, refreshed when it is about to end. */
+async function credentials(session: Session): Promise<{ readonly server: string; readonly token: string | (() => Promise<string>) }> {
   const { server, context } = await whereTo(session);
   const given = session.io.env.AIRAVATA_TOKEN;
-  if (given) return createClient({ server, token: given });
+  if (given) return { server, token: given };
   if (context?.server !== server) {
     const known = context === undefined ? "" : ` (the remembered login is for ${context.server})`;
     throw new SchedulerError("unauthenticated", `not logged in at ${server}${known}`);
@@ -72,5 +72,22 @@ export async function connect(session: Session): Promise<Client> {
     login = await freshLogin(session.io.env, login);
     return login.token;
   };
-  return createClient({ server, token });
+  return { server, token };
+}
+
+export const connect = async (session: Session): Promise<Client> => createClient(await credentials(session));
+
+/**
+ * A client of the gateway that a link of the server's answer names. It gets the same token: the server vouches for it, but
+ * whoever is reached safely must not send us where others can listen. Asks once: who holds a stream repeats by himself.
+ */
+export async function connectLive(session: Session, link: string): Promise<Client> {
+  const { server, token } = await credentials(session);
+  const to = URL.parse(link);
+  const path = to?.pathname.split("/v1/")[0] ?? "";
+  if (to === null || !["http:", "https:"].includes(to.protocol))
+    throw new SchedulerError("version-mismatch", "the server names a gateway by something that is no address: update client or server");
+  if (server.startsWith("https:") && to.protocol === "http:" && !isLoopback(to.hostname))
+    throw new SchedulerError("unavailable", `the server names the gateway ${to.host} without TLS: the token is not sent there`);
+  return createClient({ server: `${to.origin}${path}`, token, attemptsMax: 1 });
 }
