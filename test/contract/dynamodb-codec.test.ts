@@ -6,6 +6,7 @@ import type { Capacity } from "#domain/capacity.ts";
 import { EXPERIMENT_STATES, type Experiment, type TaskSet } from "#domain/experiment.ts";
 import { type IndexSet, rangeSet, setOf } from "#domain/index-set.ts";
 import type { Lease } from "#domain/lease.ts";
+import { paceOf } from "#domain/pace.ts";
 import { FAILURE_CAUSES } from "#domain/plan.ts";
 import type { Segment, Tries } from "#domain/segment.ts";
 import { PACKAGE_KINDS, type Worker } from "#domain/worker.ts";
@@ -50,7 +51,18 @@ const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefine
 /** Leaves out what is undefined, as exactOptionalPropertyTypes wants it. */
 const compact = <T extends object>(value: object): T => Object.fromEntries(Object.entries(value).filter(([, v]) => v !== undefined)) as T;
 
-const anySegment: fc.Arbitrary<Segment> = fc.record({
+const attempt = fc.tuple(fc.nat(1e9), fc.nat(1e6)).map(([at, ms]) => {
+  const startedMs = 1.7e12 + at;
+  return {
+    startedMs,
+    beganMs: startedMs + ms / 2,
+    endedMs: startedMs + ms,
+    outcome: ms % 3 === 0 ? ("failed" as const) : ("done" as const),
+  };
+});
+const pace = fc.array(attempt, { minLength: 1, maxLength: 20 }).map(paceOf);
+
+const someSegment = fc.record({
   key,
   version: count,
   epoch: count,
@@ -63,7 +75,9 @@ const anySegment: fc.Arbitrary<Segment> = fc.record({
   generation: count,
   runMs: fc.oneof(count, fc.double({ min: 0, max: 1e12, noNaN: true })),
   failedMs: fc.oneof(count, fc.double({ min: 0, max: 1e12, noNaN: true })),
+  pace: optional(pace),
 });
+const anySegment: fc.Arbitrary<Segment> = someSegment.map((s) => compact<Segment>(s));
 const anyLease: fc.Arbitrary<Lease> = fc
   .record({
     key: fc.tuple(key, fc.nat(999_999_999)).map(([k, epoch]) => ({ ...k, epoch })),
@@ -81,6 +95,7 @@ const anyLease: fc.Arbitrary<Lease> = fc
     reserved: capacity,
     runMs: count,
     failedMs: count,
+    pace: optional(pace),
     assignedAtMs: time,
     back: optional(
       fc
