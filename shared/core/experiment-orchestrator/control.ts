@@ -92,6 +92,7 @@ export function createControl(deps: OrchestratorDeps): Pick<ExperimentOrchestrat
       const change = () => ({ status: "RUNNING", live: true, startedAtMs: deps.clock.now() }) as const;
       const e = await turned(id, { from: ["CREATED"], change, known });
       if (e.status === "CANCELED") throw new SchedulerError("conflict", `${id} was canceled before; create it anew`);
+      if (e.status === "DELETING") throw new SchedulerError("conflict", `${id} is DELETING; create it anew`);
       return e;
     },
     cancel: (id) =>
