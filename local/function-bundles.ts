@@ -1,6 +1,6 @@
 /** One file for each deployed function, with what it uses and nothing else. */
 import { basename, dirname, join, resolve } from "node:path";
-import { type BuildOptions, build } from "esbuild";
+import { type BuildOptions, build, type Plugin } from "esbuild";
 
 const PROJECT = resolve(import.meta.dirname, "..");
 
@@ -19,11 +19,21 @@ const FUNCTION_ENTRIES: readonly FunctionEntry[] = [
   { name: "reap-workers", file: "functions/timer/reap-workers.ts", asksSpiceDb: false },
 ];
 
+const withoutThreads: Plugin = {
+  name: "without-threads",
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^thread-stream$/ }, () => ({ path: "thread-stream", namespace: "absent" }));
+    const contents = "module.exports = class { constructor() { throw new Error('functions log without transports'); } };";
+    onLoad({ filter: /.*/, namespace: "absent" }, () => ({ contents }));
+  },
+};
+
 /**
  * - ES modules of the packages, where they have them: from these, unused parts can be left out.
  * - grpc-js loads its proto loader only for channelz and ORCA reports, which no function serves: 110 kB left out.
  * - A function's credentials come from its environment. The SDK loads the other sources (profiles, single sign-on) only when
  *   there are none: 80 kB left out.
+ * - pino writes to its own process here; threads for its transports are never made: 10 kB left out.
  * - The banner gives packages in CommonJS their `require`.
  */
 const BUNDLING = {
@@ -39,7 +49,9 @@ const BUNDLING = {
     "@aws-sdk/credential-provider-process",
     "@aws-sdk/credential-provider-sso",
     "@aws-sdk/credential-provider-web-identity",
+    "@smithy/credential-provider-imds",
   ],
+  plugins: [withoutThreads],
   banner: { js: "import{createRequire as __require}from'node:module';const require=__require(import.meta.url);" },
   logLevel: "warning",
 } as const satisfies BuildOptions;

@@ -5,7 +5,7 @@ import { bundleFunctions } from "#local/function-bundles.ts";
 import { makeFolder } from "../support/test-folder.ts";
 
 const BYTES_MAX = 1_000_000;
-const WITH_SPICEDB_BYTES_MAX = 1_800_000;
+const WITH_SPICEDB_BYTES_MAX = 1_700_000;
 
 await using folder = await makeFolder();
 const bundles = await bundleFunctions(folder.folder);
