@@ -5,6 +5,7 @@ import type { FailureCause } from "#domain/plan.ts";
 import { EXIT } from "./exit-code.ts";
 import { readExperimentId, readTaskName } from "./experiment-id.ts";
 import { showCount } from "./output.ts";
+import { NO_LIMIT, type NoLimit } from "./no-limit.ts";
 import { connect, type Session } from "./session.ts";
 
 type Args = readonly string[];
@@ -22,12 +23,14 @@ export const turns =
     return EXIT.done;
   };
 
+const limit = <T extends number | BudgetSpec>(given: T | NoLimit): T | null => (given === NO_LIMIT ? null : given);
+
 export interface EditOptions {
   readonly priority?: number;
   readonly weight?: number;
-  readonly budget?: BudgetSpec | null;
-  readonly tasksAtOnce?: number | null;
-  readonly keepDays?: number | null;
+  readonly budget?: BudgetSpec | NoLimit;
+  readonly tasksAtOnce?: number | NoLimit;
+  readonly keepDays?: number | NoLimit;
   readonly label?: Readonly<Record<string, string>>;
 }
 
@@ -36,9 +39,9 @@ export async function edit(session: Session, options: EditOptions, args: Args): 
   const body = {
     ...(priority === undefined ? {} : { priority }),
     ...(weight === undefined ? {} : { weight }),
-    ...(budget === undefined ? {} : { budget }),
-    ...(tasksAtOnce === undefined ? {} : { tasksAtOnce }),
-    ...(keepDays === undefined ? {} : { retentionDays: keepDays }),
+    ...(budget === undefined ? {} : { budget: limit(budget) }),
+    ...(tasksAtOnce === undefined ? {} : { tasksAtOnce: limit(tasksAtOnce) }),
+    ...(keepDays === undefined ? {} : { retentionDays: limit(keepDays) }),
     ...(label === undefined ? {} : { labels: label }),
   };
   const request = { params: { id: readExperimentId(args[0]) }, body, idempotencyKey: randomUUID(), signal: session.signal };

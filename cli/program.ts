@@ -6,6 +6,7 @@ import { Argument, type Command, InvalidArgumentError, Option } from "commander"
 import { addAccountCommands } from "./account-commands.ts";
 import { SHELLS, type Shell } from "./completion.ts";
 import { EXAMPLES } from "./examples.ts";
+import { NO_LIMIT, type NoLimit } from "./no-limit.ts";
 import { type Action, createSession, type GlobalOptions, type Io } from "./session.ts";
 
 export interface Surroundings {
@@ -23,7 +24,8 @@ function wholeNumber(text: string): number {
   return n;
 }
 
-const toLimit = (text: string): number | null => (text === "none" ? null : toNumber(text));
+/** Commander takes null for an option without a value, so no limit stays a word until the command sees it. */
+const toLimit = (text: string): number | NoLimit => (text === NO_LIMIT ? NO_LIMIT : toNumber(text));
 
 /** Its range is checked by the API, which says what is allowed. */
 function toNumber(text: string): number {
@@ -49,8 +51,8 @@ const readCompute = (text: string): Readonly<Record<string, string>> =>
   text.split(",").reduce((before, part) => readOverride(`compute.${part}`, before), {});
 
 /** `null`: none. */
-function readBudget(text: string): BudgetSpec | null {
-  if (text === "none") return null;
+function readBudget(text: string): BudgetSpec | NoLimit {
+  if (text === NO_LIMIT) return NO_LIMIT;
   const limits = text.split(",").map((part) => part.split("="));
   const isOne = ([key = "", value = "", ...rest]: readonly string[]): boolean =>
     BUDGET_KEYS.some((k) => k === key) && Number(value) > 0 && rest.length === 0;
