@@ -49,7 +49,16 @@ export type TaskSchedulerDeps = Omit<PassDeps, "control" | "spending" | "measure
     /** For experiments with a budget. */ readonly costs: Pick<CostStore, "read">;
   };
 
-export function createTaskScheduler(deps: TaskSchedulerDeps): TaskScheduler {
+/** A dispatch is a hint: one that can't be sent, as to a gateway that is gone with its queue, costs time until the worker's next beat. */
+const asHint =
+  ({ dispatch, logger }: Pick<PassDeps, "dispatch" | "logger">): PassDeps["dispatch"] =>
+  (lease, gateway, recall) =>
+    dispatch(lease, gateway, recall).catch((error: unknown) =>
+      logger.warn("a dispatch hint was lost", { gateway, reason: error instanceof Error ? error.message : String(error) }),
+    );
+
+export function createTaskScheduler(given: TaskSchedulerDeps): TaskScheduler {
+  const deps = { ...given, dispatch: asHint(given) };
   const settlement = createSettlement(deps);
   const control = createControl({ ...deps, settlement, removeAll: createDeletion(deps) });
   const spending = createSpending(deps);
