@@ -113,6 +113,12 @@ export function createUserHandlers({ accounts }: HttpDeps): Handlers<Users> {
       return accountOf(await accounts.setDisabled(id, true));
     },
     enableUser: async ({ params }) => accountOf(await accounts.setDisabled((await accounts.find(params.id)).id, false)),
-    resetPassword: async ({ params, body }) => accountOf(await accounts.resetPassword((await accounts.find(params.id)).id, body.password)),
+    resetPassword: async ({ params, body, user }) => {
+      const { id } = await accounts.find(params.id);
+      // A token that was stolen must not become a password.
+      if (id === user.id)
+        throw new SchedulerError("conflict", "your own password is changed by who knows the present one: POST /v1/me/password");
+      return accountOf(await accounts.resetPassword(id, body.password));
+    },
   };
 }
