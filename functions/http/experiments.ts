@@ -54,7 +54,7 @@ const viewOf = (v: ExperimentView): ExperimentViewAnswer => ({
   id: v.id,
   name: v.name,
   owner: v.owner,
-  project: v.project ?? personalProject(v.owner),
+  project: v.project,
   status: v.status,
   priority: v.priority,
   weight: v.weight,

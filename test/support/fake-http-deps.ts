@@ -20,7 +20,7 @@ import { createDeadLetters } from "../../shared/core/dead-letters/index.ts";
 import { createResourceRegistry } from "../../shared/core/resource-registry/index.ts";
 import { SchedulerError } from "../../shared/domain/error.ts";
 import type { Experiment, ExperimentState } from "../../shared/domain/experiment.ts";
-import { type ExperimentId, type IdKind, makeId } from "../../shared/domain/id.ts";
+import { type ExperimentId, type IdKind, makeId, personalProject } from "../../shared/domain/id.ts";
 import type { Plan } from "../../shared/domain/plan.ts";
 import type { Worker } from "../../shared/domain/worker.ts";
 import type { HttpDeps, User } from "../../functions/http/deps.ts";
@@ -147,8 +147,8 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
     resume: async (key) => turn(key, "RUNNING"),
     async edit(key, change) {
       const held = get(key);
-      const { priority = held.experiment.priority, weight = held.experiment.weight } = change;
-      held.experiment = { ...held.experiment, priority, weight };
+      const { priority = held.experiment.priority, weight = held.experiment.weight, budget = held.experiment.budget } = change;
+      held.experiment = { ...held.experiment, priority, weight, ...(budget === undefined ? {} : { budget }) };
       return held.experiment;
     },
     async remove(key) {
@@ -182,7 +182,7 @@ function fakeOrchestrator(fake: FakeHttp): ExperimentOrchestrator {
         skipped: 0,
         leased: done ? 0 : 1,
       }));
-      return { ...e, labels: plan.labels, tasks: e.taskCount, sets };
+      return { ...e, project: e.project ?? personalProject(e.owner), labels: plan.labels, tasks: e.taskCount, sets };
     },
     list: async (owner, page) => pageOf(fake, (e) => e.owner === owner, page),
     listProject: async (project, page) => pageOf(fake, (e) => e.project === project, page),

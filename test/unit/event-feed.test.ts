@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { EXPERIMENT_EVENTS } from "#api/schema/stream-events.ts";
 import type { ExperimentView, Observed, TaskFailure } from "#core/experiment-orchestrator/index.ts";
 import { SchedulerError } from "#domain/error.ts";
-import { makeId } from "#domain/id.ts";
+import { makeId, personalProject } from "#domain/id.ts";
 import { createEventFeeds, type FeedEvent, type FeedReader } from "../../worker/gateway/event-feed.ts";
 import { EVENTS_KEPT, FEED_IDLE_MS, FEEDS_MAX, LOOK_HINTED_MS, LOOK_MS } from "../../worker/gateway/limits.ts";
 import { createFakeClock } from "../support/fake-clock.ts";
@@ -13,7 +13,18 @@ const OWNER = makeId("user", 1, new Uint8Array(10));
 const never = new AbortController().signal;
 
 const view = (done: number, over: Partial<ExperimentView> = {}): ExperimentView => ({
-  ...{ id: ID, name: "e", owner: OWNER, status: "RUNNING", priority: 0, weight: 1, labels: {}, createdAtMs: 1, tasks: 10 },
+  ...{
+    id: ID,
+    name: "e",
+    owner: OWNER,
+    project: personalProject(OWNER),
+    status: "RUNNING",
+    priority: 0,
+    weight: 1,
+    labels: {},
+    createdAtMs: 1,
+    tasks: 10,
+  },
   sets: [{ set: "a", total: 10, done, failed: 0, skipped: 0, leased: 1 }],
   ...over,
 });

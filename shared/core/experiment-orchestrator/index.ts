@@ -33,7 +33,8 @@ export interface ExperimentView {
   readonly id: ExperimentId;
   readonly name: string;
   readonly owner: UserId;
-  readonly project?: ProjectId;
+  /** The owner's personal one, unless it was put into another. */
+  readonly project: ProjectId;
   readonly status: ExperimentState;
   readonly priority: number;
   readonly weight: number;

@@ -1,4 +1,5 @@
 /** An experiment as a whole, and lists of them. */
+import { personalProject } from "#domain/id.ts";
 import { type Budget, budgetAdvice, budgetHold, budgetSpecOf, hasBudget, type Spent } from "#domain/budget.ts";
 import { type Experiment, isTerminal, type TaskSet } from "#domain/experiment.ts";
 import { intersect, sizeOf } from "#domain/index-set.ts";
@@ -109,7 +110,7 @@ function headOf(e: Experiment): Omit<ExperimentView, "labels" | "sets"> {
   const { id, name, owner, status, priority, weight, createdAtMs, taskCount: tasks, derivedFrom, tasksAtOnce, retentionDays } = e;
   return {
     ...{ id, name, owner, status, priority, weight, createdAtMs, tasks },
-    ...(e.project === undefined ? {} : { project: e.project }),
+    project: e.project ?? personalProject(owner),
     ...(e.startedAtMs === undefined ? {} : { startedAtMs: e.startedAtMs }),
     ...(e.endedAtMs === undefined || !isTerminal(e.status) ? {} : { endedAtMs: e.endedAtMs }),
     ...(derivedFrom === undefined ? {} : { derivedFrom }),
