@@ -115,9 +115,9 @@ export const MUTATIONS: Readonly<Record<string, readonly Edit[]>> = {
   ackorder: [
     {
       file: GATEWAY,
-      find: "        const r = await settle({ lease: key, batches: [batch], fold });",
+      find: "    const r = await settle({ lease: key, batches: [batch], fold });",
       replace:
-        '        send(s, { $case: "acknowledged", value: { lease: name, tasks: encodeSet(union(batch.done, setOf(batch.failed.keys()))) } });\n        const r = await settle({ lease: key, batches: [batch], fold });',
+        '    send(s, { $case: "acknowledged", value: { lease: name, tasks: encodeSet(committed) } });\n    const r = await settle({ lease: key, batches: [batch], fold });',
     },
   ],
   // An unknown outcome is read again, never taken for success.
