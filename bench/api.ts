@@ -24,6 +24,7 @@ function readingDeps({ clock, logger, owner }: Engine, { orchestrator, scheduler
   const deps: Partial<HttpDeps> = {
     ...{ orchestrator, scheduler, clock, logger, corsOrigins: [], version: "bench", deploymentId: "bench" },
     charging: (_, work) => work(),
+    gateways: { urlFor: async () => undefined },
     rate: { limiter: createMemoryRateLimiter(clock), perSecond: 1_000_000, burst: 1_000_000 },
   };
   const parts = {
