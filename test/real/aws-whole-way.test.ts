@@ -71,7 +71,7 @@ describeReal("the whole way", MINISTACK, (endpoint) => {
 
     expect(await readdir(system.dataDir)).not.toContain("queue.db");
     expect(await readdir(system.dataDir)).not.toContain("objects");
-    const large = await store.list("c/", { limit: 100 });
+    const large = await store.list("o/", { limit: 100 });
     expect(large.map((info) => info.bytes)).toContain(LARGE_BYTES);
     expect(await openSqs(endpoint, prefix).queue.depth("schedule-dead")).toBe(0);
   });
